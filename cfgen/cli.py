@@ -1,0 +1,99 @@
+"""The `cfgen` command. Each subcommand imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
+    "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
+    "evaluate": ("evaluation.plausibility:evaluate", "measure a run"),
+    "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
+    "report": ("evaluation.report:report", "write a run as one HTML page"),
+    "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
+    "explain": ("evaluation.explain:explain", "explain one image, with figures"),
+    "phantoms": ("evaluation.phantoms:phantoms", "write phantoms as image files, with a sheet"),
+    "demo": ("evaluation.demo:demo", "search, evaluate and report on embedded phantoms"),
+}
+PARTS: dict[str, tuple[str, str]] = {
+    "classifier": ("train.classifier:main", "the classifier to be explained"),
+    "judge": ("train.classifier:main_judge", "a judge: another classifier, never attacked"),
+    "autoencoder": ("train.autoencoder:main", "the autoencoder (after the classifier)"),
+    "measure": ("train.measure:main", "measure a bundle's models on a split, into their cards"),
+}
+POSITIONAL = {
+    "evaluate": "run",
+    "compare": "runs",
+    "report": "run",
+    "explain": "image",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code.
+
+    Args:
+        arguments: of the command line; None for those of this process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    command, *rest = given or ["--help"]
+    try:
+        if command == "train" and rest and rest[0] in PARTS:
+            _load(PARTS[rest[0]][0])(rest[1:])
+        elif command in COMMANDS and command != "train":
+            return _call(command, rest)
+        else:
+            return _usage(given)
+    except ValueError as error:
+        sys.stderr.write(f"cfgen {command}: {error}\n")
+        return 2
+    return 0
+
+
+def _usage(given: Sequence[str]) -> int:
+    """Write what there is, to standard error where something else was asked for."""
+    asked = not given or given[-1] in ("--help", "-h") or given == ["train"]
+    training = given[:1] == ["train"]
+    table, name = (PARTS, "cfgen train PART") if training else (COMMANDS, "cfgen COMMAND")
+    lines = [f"usage: {name} [--config FILE.yaml] [options]; --help after it for the options", ""]
+    lines += [f"  {key:12} {text}" for key, (_, text) in table.items()]
+    stream = sys.stdout if asked else sys.stderr
+    if not asked:
+        lines.insert(0, f"cfgen: expected one of these, got {' '.join(given)!r}")
+    stream.write("\n".join(lines) + "\n")
+    return 0 if asked else 2
+
+
+def _load(where: str) -> Callable[..., object]:
+    module, _, function = where.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _call(command: str, rest: Sequence[str]) -> int:
+    """Parse the options of a function by its signature, call it, write what it returns."""
+    from jsonargparse import ArgumentParser
+
+    function = _load(COMMANDS[command][0])
+    parser = ArgumentParser(prog=f"cfgen {command}", description=COMMANDS[command][1])
+    parser.add_argument("--config", action="config", help="a YAML file with any of the options")
+    name = POSITIONAL.get(command)
+    if name == "runs":
+        parser.add_argument("runs", nargs="+", type=Path, help="folders of evaluated runs")
+    elif name:
+        parser.add_argument(name, type=Path, help=f"the {name}")
+    parser.add_function_arguments(function, skip={name} if name else None)
+    chosen = parser.instantiate_classes(parser.parse_args(list(rest)))
+    options = {key: value for key, value in vars(chosen).items() if key != "config"}
+    result = function(**options)
+    if isinstance(result, (str, Path)):
+        sys.stdout.write(f"{result}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

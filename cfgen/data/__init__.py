@@ -1,0 +1,1 @@
+"""Images, their labels and their patients: files, DICOM, tables, archives and the phantom."""

@@ -1,0 +1,98 @@
+"""Averages with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval.
+
+    Attributes:
+        mean: the mean of the finite values; NaN where there is none.
+        low: lower end of the interval; NaN where fewer than two groups have a value.
+        high: upper end.
+        n: how many values are in the mean.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def estimate(values: Sequence[float | None], groups: Sequence[Hashable] | None = None) -> Estimate:
+    """Return the mean of the finite values with its interval from `bootstrap_interval`.
+
+    >>> estimate([1.0, None, 3.0]).mean, estimate([1.0, None, 3.0]).n
+    (2.0, 2)
+    """
+    exact = np.array([math.nan if value is None else value for value in values], dtype=float)
+    finite = exact[np.isfinite(exact)]
+    mean = float(finite.mean()) if finite.size else math.nan
+    return Estimate(mean, *bootstrap_interval(values, groups), int(finite.size))
+
+
+def bootstrap_interval(
+    values: Sequence[float | None],
+    groups: Sequence[Hashable] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a mean (Efron and Tibshirani 1993).
+
+    Whole groups are drawn with replacement, since the images of one patient are not independent
+    (Field and Welsh 2007). Values that are None, NaN or infinite are left out before, and with
+    them any group that has no other. Where all values are equal the interval has no width, which
+    says little for few of them.
+
+    Args:
+        values: one value an image.
+        groups: to which patient each image belongs; each image is its own without.
+        draws: how many resamples.
+        seed: of the resampling: the same values give the same interval.
+
+    Returns:
+        The 2.5th and 97.5th percentile of the resampled means; NaN for fewer than two groups,
+        which tell nothing of the spread.
+
+    Raises:
+        ValueError: not as many groups as values.
+    """
+    if groups is not None and len(groups) != len(values):
+        raise ValueError(
+            f"expected a group for each of {len(values)} values, got {len(groups)}; pass one each."
+        )
+    sums, counts = _by_group(values, range(len(values)) if groups is None else groups)
+    if len(sums) < 2:
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    means = np.empty(draws)
+    step = max(1, _AT_ONCE // len(sums))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        drawn = generator.integers(len(sums), size=(rows, len(sums)))
+        means[start : start + rows] = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _by_group(
+    values: Sequence[float | None], groups: Sequence[Hashable]
+) -> tuple[Float[np.ndarray, " groups"], Int[np.ndarray, " groups"]]:
+    """Sum and number of the finite values of each group that has any."""
+    totals: dict[Hashable, tuple[float, int]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None and math.isfinite(value):
+            total, count = totals.get(group, (0.0, 0))
+            totals[group] = (total + float(value), count + 1)
+    sums = np.array([total for total, _ in totals.values()])
+    return sums, np.array([count for _, count in totals.values()], dtype=int)

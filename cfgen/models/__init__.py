@@ -1,0 +1,1 @@
+"""The networks: classifiers, autoencoders, and the bundles that hold them."""

@@ -1,0 +1,138 @@
+"""A classifier or judge: a network with its normalisation, calibration and decision threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cfgen.models.networks import build_network
+from cfgen.models.saving import load_model
+from cfgen.types import Images, Labels, Logits
+
+
+class Classifier(ModelMixin, ConfigMixin):
+    """Maps images in [0, 1] to calibrated class logits.
+
+    logits = network((images - mean) / std) / temperature. Normalisation is part of the model, so
+    that nobody who searches on [0, 1] can get it wrong. softmax(logits) is calibrated on the
+    validation split (temperature scaling: Guo et al. 2017); the class decided for is the one whose
+    probability exceeds its threshold by the largest factor. With two classes and thresholds
+    (1 - t, t) that is 'the second class, if its probability is at least t'.
+
+    Args:
+        architecture: see `build_network`.
+        classes: names, in the order of the logits.
+        size: height and width of the images it was trained on.
+        mean: of the training images.
+        std: of the training images.
+        widths: channels a stage, for the compact residual network.
+        temperature: divides the logits.
+        thresholds: one a class, positive; equal ones decide for the most probable class.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        architecture: str = "compact-resnet",
+        classes: Sequence[str] = ("NORMAL", "PNEUMONIA"),
+        size: int = 128,
+        mean: float = 0.5,
+        std: float = 0.25,
+        widths: Sequence[int] | None = None,
+        temperature: float = 1.0,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = build_network(architecture, len(classes), size, widths)
+        self._set(classes, mean, std, temperature, thresholds)
+
+    def _set(
+        self,
+        classes: Sequence[str],
+        mean: float,
+        std: float,
+        temperature: float,
+        thresholds: Sequence[float] | None,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.mean, self.std, self.temperature = mean, std, temperature
+        self.thresholds = tuple(thresholds or [1 / len(classes)] * len(classes))
+
+    def forward(self, images: Images) -> Logits:
+        """Calibrated logits of images in [0, 1]."""
+        return self.network((images - self.mean) / self.std) / self.temperature
+
+    def calibrate(self, temperature: float, thresholds: Sequence[float]) -> None:
+        """Set the temperature and thresholds chosen on validation; they are saved with it."""
+        self._set(self.classes, self.mean, self.std, temperature, thresholds)
+        self.register_to_config(temperature=temperature, thresholds=list(thresholds))
+
+    def decide(self, logits: Logits) -> Labels:
+        """Index of the class decided for, from calibrated logits."""
+        thresholds = torch.tensor(self.thresholds, device=logits.device)
+        return (logits.log_softmax(1) - thresholds.log()).argmax(1)
+
+    def predict(self, images: Images) -> Labels:
+        """Index of the class decided for."""
+        return self.decide(self(images))
+
+    def features(self, images: Images) -> Float[Tensor, "batch features"]:
+        """What the network's last dense layer is given.
+
+        Raises:
+            ValueError: the network has no dense layer.
+        """
+        dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        if not dense:
+            raise ValueError("expected a network that ends in nn.Linear, got one without any")
+        seen: list[Tensor] = []
+        handle = dense[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self(images)
+        finally:
+            handle.remove()
+        return seen[0].flatten(1)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Load a saved classifier or judge, frozen and in evaluation mode.
+
+    Raises:
+        ValueError: the folder is missing, or is not a saved classifier.
+    """
+    return cast("Classifier", load_model(Classifier, path))
+
+
+def import_classifier(name: str, classes: Sequence[str]) -> Classifier:
+    """Wrap a user's own network, given as `package.module:function`.
+
+    The function takes no arguments and returns a module from (batch, 1, h, w) images in [0, 1] to
+    (batch, classes) logits, taken as they are: temperature 1, most probable class decided for.
+
+    Raises:
+        ValueError: no such function, or it does not return a module.
+    """
+    module_name, _, function = name.partition(":")
+    try:
+        network = getattr(import_module(module_name), function)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"expected --classifier package.module:function, importable from here, got {name!r} "
+            f"({error}); do check the spelling and PYTHONPATH"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"expected {name} to return a torch.nn.Module, got {type(network)}")
+    classifier = Classifier(classes=list(classes), widths=[1])
+    classifier.network = network
+    classifier._set(classes, mean=0.0, std=1.0, temperature=1.0, thresholds=None)
+    return classifier.eval().requires_grad_(False)

@@ -1,0 +1,131 @@
+"""Spaces to search in: how an image becomes a code and a changed code an image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cfgen.types import Codes, Images, Rows
+
+
+class Encoded(NamedTuple):
+    """A batch of images in a space.
+
+    Attributes:
+        codes: where the search starts.
+        residual: what the code cannot say of the image; added to whatever is decoded.
+    """
+
+    codes: Codes
+    residual: Images
+
+
+class Space(Protocol):
+    """What a search needs to know of a space."""
+
+    decodes: int
+    """Forward passes of a decoder that one call of `decode` costs."""
+
+    def encode(self, images: Images) -> Encoded:
+        """Codes of images in [0, 1], and their residuals."""
+        ...
+
+    def decode(self, codes: Codes, residual: Images) -> Images:
+        """Images of codes, in [0, 1]."""
+        ...
+
+    def project(self, codes: Codes) -> Codes:
+        """The nearest codes that are allowed."""
+        ...
+
+
+class PixelSpace:
+    """The trivial space: an image is its own code."""
+
+    decodes = 0
+
+    def encode(self, images: Images) -> Encoded:
+        """The images, and a residual of zero."""
+        return Encoded(images.clone(), torch.zeros_like(images))
+
+    def decode(self, codes: Codes, residual: Images) -> Images:
+        """The codes."""
+        return codes
+
+    def project(self, codes: Codes) -> Codes:
+        """The codes clamped to [0, 1]."""
+        return codes.clamp(0, 1)
+
+
+class Coder(Protocol):
+    """An autoencoder, as a latent space needs it."""
+
+    def encode(self, images: Images) -> Codes:
+        """Codes of images in [0, 1]."""
+        ...
+
+    def decode(self, code: Codes) -> Images:
+        """Images of codes."""
+        ...
+
+
+class LatentSpace:
+    """The code of an autoencoder.
+
+    Residual decoding gives x' = clip(x + D(z') - D(z0)) with z0 = E(x): the autoencoder's blur
+    cancels, and an unmoved code gives back exactly x. Plain decoding gives x' = clip(D(z')).
+
+    Args:
+        autoencoder: anything that encodes and decodes.
+        residual: whether decoding is residual.
+    """
+
+    decodes = 1
+
+    def __init__(self, autoencoder: Coder, *, residual: bool = True) -> None:
+        self.autoencoder = autoencoder
+        self.residual = residual
+
+    def encode(self, images: Images) -> Encoded:
+        """Codes, and x - D(E(x)) where decoding is residual."""
+        with torch.no_grad():
+            codes = self.autoencoder.encode(images)
+            if not self.residual:
+                return Encoded(codes, torch.zeros_like(images))
+            return Encoded(codes, images - self.autoencoder.decode(codes))
+
+    def decode(self, codes: Codes, residual: Images) -> Images:
+        """Decode, add the residual, clamp to [0, 1]."""
+        return (self.autoencoder.decode(codes) + residual).clamp(0, 1)
+
+    def project(self, codes: Codes) -> Codes:
+        """Every code is allowed."""
+        return codes
+
+
+class Region(NamedTuple):
+    """Where, and how far, an image may change.
+
+    Attributes:
+        mask: 1 where change is allowed, 0 where it is not, or between; None for everywhere.
+        bound: the greatest change of any pixel, in (0, 1].
+    """
+
+    mask: Float[Tensor, "#batch 1 height width"] | None = None
+    bound: float = 1.0
+
+    def confine(self, images: Images, factual: Images) -> Images:
+        """Take back what is changed outside the mask or beyond the bound."""
+        change = (images - factual).clamp(-self.bound, self.bound)
+        return factual + (change if self.mask is None else self.mask * change)
+
+    def take(self, rows: Rows) -> Region:
+        """Return the region of some rows of the batch."""
+        shared = self.mask is None or len(self.mask) == 1
+        return self if shared else self._replace(mask=self.mask[rows])
+
+
+EVERYWHERE = Region()

@@ -1,0 +1,226 @@
+"""Puts evaluated runs side by side, a row a run: as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.definitions import describe
+from evaluation.runs import read_run
+from evaluation.summary import ALL, CORRECT
+from evaluation.tables import Cell, csv_text, interval, latex, markdown, number
+from evaluation.writing import make_folder, write_file
+
+_BEFORE_JUDGES = ("valid", "flip")
+_AFTER_JUDGES = (
+    "ssim",
+    "ms_ssim",
+    "psnr",
+    "l1",
+    "l2",
+    "linf",
+    "changed",
+    "energy_in_opacity",
+    "energy_in_lungs",
+    "l2_truth",
+    "ssim_truth",
+    "ssim_truth_factual",
+)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A run as far as comparing needs it."""
+
+    path: Path
+    summary: Mapping
+    ids: frozenset[int]
+    weights: Mapping
+
+
+def compare(runs: Sequence[Path], out: Path) -> str:
+    """Compare evaluated runs; write comparison.md, .csv and .tex into a folder.
+
+    Every run is shown on the samples that it has; where these differ, or the models do, the
+    output says so first.
+
+    Args:
+        runs: folders that `cfgen evaluate` has been through.
+        out: the folder to write into; made where it is missing.
+
+    Returns:
+        The Markdown.
+
+    Raises:
+        ValueError: no runs, one that is not evaluated, or `out` cannot be written.
+    """
+    if not runs:
+        raise ValueError("expected at least one run, got none; name the folders to compare.")
+    found = [_read(Path(path)) for path in runs]
+    warnings = _warnings(found)
+    columns = _columns(found)
+    tables = {
+        subset: [_text_row(one, subset, columns) for one in found] for subset in (ALL, CORRECT)
+    }
+    heads = tuple(column.head for column in columns)
+    parts = [f"**Warning:** {warning}\n" for warning in warnings]
+    for subset, rows in tables.items():
+        parts += [f"## {subset[0].upper()}{subset[1:]}\n", markdown(rows, heads)]
+    parts.append(
+        "Means with 95 % bootstrap intervals; evaluations are medians. A judge follows 'of "
+        "valid': of the valid counterfactuals whose factual it had right.\n"
+    )
+    text = "\n".join(parts)
+    make_folder(out)
+    write_file(out / "comparison.md", text)
+    write_file(out / "comparison.tex", _latex(tables, heads, warnings))
+    write_file(out / "comparison.csv", _csv(found, columns))
+    return text
+
+
+def _read(path: Path) -> _Evaluated:
+    run = read_run(path)
+    try:
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            measured = {int(row["id"]) for row in csv.DictReader(file)}
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"expected an evaluated run, got {path} without {Path(error.filename).name}; run "
+            f"`cfgen evaluate {path}` first."
+        ) from error
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"expected an evaluation in {path}, got one that cannot be read ({error}); run "
+            f"`cfgen evaluate {path}` again."
+        ) from error
+    ids = frozenset(int(str(row["id"])) for row in run.samples)
+    if ids != measured:
+        raise ValueError(
+            f"expected an evaluation of the {len(ids)} samples of {path}, got one of "
+            f"{len(measured)}; run `cfgen evaluate {path}` again."
+        )
+    return _Evaluated(path, summary, ids, run.config.get("weights") or {})
+
+
+def _warnings(found: Sequence[_Evaluated]) -> list[str]:
+    warnings = []
+    if len({one.ids for one in found}) > 1:
+        common = frozenset.intersection(*(one.ids for one in found))
+        sizes = ", ".join(f"{one.path.name} {len(one.ids)}" for one in found)
+        warnings.append(
+            f"the runs are not of the same samples: {len(common)} are common to all ({sizes}). "
+            "Each row is of its own run's samples."
+        )
+    parts = sorted({part for one in found for part in one.weights})
+    differ = [part for part in parts if len({one.weights.get(part) for one in found}) > 1]
+    if differ:
+        warnings.append(f"the runs were made with different models: {', '.join(differ)}.")
+    for one in found:
+        warnings += [f"{one.path.name}: {note}" for note in one.summary["notes"]]
+    return warnings
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the comparison: its head, its decimals, and how a summary's cell is found."""
+
+    head: str
+    decimals: int
+    find: Callable[[Mapping, str], Cell | Mapping]
+
+
+def _columns(found: Sequence[_Evaluated]) -> list[_Column]:
+    """Return the columns that at least one of the runs fills."""
+    measured = {metric for one in found for metric in one.summary["definitions"]}
+    judges = sorted({judge for one in found for judge in one.summary["judges"]})
+    targets = sorted({target for one in found for target in one.summary["direction"]})
+    columns = [
+        _Column("run", 0, lambda summary, _: summary["run"]),
+        _Column("method", 0, lambda summary, _: summary["method"]),
+        _Column("n", 0, lambda summary, subset: summary["subsets"][subset]["n"]),
+        *map(_metric, _BEFORE_JUDGES),
+    ]
+    for judge in judges:
+        columns += [_metric(f"judge_{judge}_follows_valid", to) for to in (None, *targets)]
+    columns += [_metric(metric) for metric in _AFTER_JUDGES if metric in measured]
+    columns += [_frechet(judge, target) for judge in judges for target in targets]
+    columns.append(_Column("evaluations", 0, _evaluations))
+    columns.append(
+        _Column("s/sample", 3, lambda found, subset: found["subsets"][subset]["seconds"])
+    )
+    return columns
+
+
+def _metric(name: str, target: str | None = None) -> _Column:
+    """Column of a metric, of all targets or of one."""
+    shown = describe(name)
+
+    def find(summary: Mapping, subset: str) -> Mapping | None:
+        subsets = summary["direction"].get(target) if target else summary["subsets"]
+        return subsets[subset]["metrics"].get(name) if subsets else None
+
+    head = f"{shown.label}, to {target}" if target else shown.label
+    return _Column(head, shown.decimals, find)
+
+
+def _frechet(judge: str, target: str) -> _Column:
+    """Column of a Frechet ratio, which is of all attempted and says nothing of a subset."""
+
+    def find(summary: Mapping, subset: str) -> float | None:
+        found = summary["frechet"].get(judge, {}).get(target, {})
+        return found.get("ratio") if subset == ALL else None
+
+    return _Column(f"Frechet ratio ({judge}), to {target}", 2, find)
+
+
+def _evaluations(summary: Mapping, subset: str) -> float | None:
+    return summary["subsets"][subset]["median"].get("evaluations")
+
+
+def _text_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict[str, str]:
+    n = one.summary["subsets"][subset]["n"]
+    return {
+        column.head: _text(column.find(one.summary, subset), column.decimals, n)
+        for column in columns
+    }
+
+
+def _text(value: Cell | Mapping, decimals: int, n: int) -> str:
+    """Write a cell; an estimate says its n where that is not the row's."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return number(value, decimals)
+    text = interval(value, decimals)
+    return text if value["n"] in (0, n) else f"{text} (n = {value['n']})"
+
+
+def _exact_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict[str, Cell]:
+    row: dict[str, Cell] = {"subset": subset}
+    for column in columns:
+        value = column.find(one.summary, subset)
+        if isinstance(value, Mapping):
+            row[column.head] = value["mean"]
+            row |= {f"{column.head} ({key})": value[key] for key in ("low", "high", "n")}
+        else:
+            row[column.head] = value
+    return row
+
+
+def _csv(found: Sequence[_Evaluated], columns: Sequence[_Column]) -> str:
+    """Return the same table without rounding, the ends of the intervals in columns of their own."""
+    rows = [_exact_row(one, subset, columns) for subset in (ALL, CORRECT) for one in found]
+    return csv_text(rows, tuple(dict.fromkeys(head for row in rows for head in row)))
+
+
+def _latex(
+    tables: Mapping[str, Sequence[Mapping[str, str]]], heads: Sequence[str], warnings: list[str]
+) -> str:
+    return "\n".join(
+        latex(rows, heads, " ".join([f"Counterfactuals, {subset}.", *warnings]))
+        for subset, rows in tables.items()
+    )

@@ -1,0 +1,93 @@
+"""What the columns of a run's `metrics.csv` are called and what they mean."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """How a metric is shown and what it is."""
+
+    label: str
+    decimals: int
+    definition: str
+
+
+METRICS = {
+    "valid": Metric("valid", 2, "calibrated p(target) >= 0.9 (less 1e-4 for rounding)"),
+    "flip": Metric(
+        "flip",
+        2,
+        "the classifier's decision, at its own threshold, becomes the target; of those where it "
+        "was not to begin with",
+    ),
+    "p_target_factual": Metric("p before", 2, "calibrated p(target) of the factual"),
+    "p_target": Metric("p after", 2, "calibrated p(target) of the counterfactual"),
+    "ssim": Metric(
+        "SSIM", 3, "SSIM of counterfactual and factual (Gaussian window, without the border)"
+    ),
+    "ssim_reconstruction": Metric(
+        "SSIM to reconstruction",
+        3,
+        "SSIM of the counterfactual and the autoencoder's reconstruction of the factual",
+    ),
+    "ms_ssim": Metric(
+        "MS-SSIM", 3, "multi-scale SSIM of both; fewer scales below 176 pixels a side"
+    ),
+    "psnr": Metric("PSNR", 1, "in dB; identical images, infinite, are left out of mean and n"),
+    "l1": Metric("L1", 3, "mean absolute change of a pixel, of a range of 1"),
+    "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
+    "linf": Metric("L-inf", 2, "largest change of a pixel"),
+    "changed": Metric("changed", 3, "share of pixels changed by more than 0.05"),
+    "reconstruction_flips": Metric(
+        "reconstruction flips",
+        2,
+        "control: the classifier decides otherwise on the mere reconstruction of the factual",
+    ),
+    "energy_in_opacity": Metric(
+        "energy in opacity", 2, "share of squared change inside the phantom's true opacity mask"
+    ),
+    "energy_in_lungs": Metric(
+        "energy in lungs", 2, "share of squared change inside the phantom's lung mask"
+    ),
+    "l2_truth": Metric("L2 to truth", 2, "L2 of counterfactual and true counterfactual"),
+    "l2_truth_factual": Metric(
+        "L2 of factual to truth", 2, "the same of the factual: what doing nothing scores"
+    ),
+    "ssim_truth": Metric("SSIM to truth", 3, "SSIM of counterfactual and true counterfactual"),
+    "ssim_truth_factual": Metric(
+        "SSIM of factual to truth", 3, "the same of the factual: what doing nothing scores"
+    ),
+}
+_JUDGE_METRICS = {
+    "follows_valid": Metric(
+        "{} follows, of valid",
+        2,
+        "the judge {} decides for the target; of valid counterfactuals whose factual it had right",
+    ),
+    "follows": Metric(
+        "{} follows", 2, "the same, valid or not: of all whose factual the judge {} had right"
+    ),
+    "factual_right": Metric(
+        "{} right on factuals", 2, "accuracy of the judge {} on the factuals, real images"
+    ),
+    "p_target_factual": Metric("p of {} before", 2, "p(target) of the judge {} on the factual"),
+    "p_target": Metric("p of {} after", 2, "p(target) of the judge {} on the counterfactual"),
+}
+
+
+def describe(name: str) -> Metric:
+    """Return how a column of `metrics.csv` is shown and what it is.
+
+    >>> describe("judge_dense_follows").label
+    'dense follows'
+    """
+    if name in METRICS:
+        return METRICS[name]
+    for suffix, metric in _JUDGE_METRICS.items():
+        judge = name.removeprefix("judge_").removesuffix(f"_{suffix}")
+        if name == f"judge_{judge}_{suffix}":
+            return Metric(
+                metric.label.format(judge), metric.decimals, metric.definition.format(judge)
+            )
+    raise ValueError(f"expected the name of a metric, got {name!r}; see METRICS.")

@@ -1,0 +1,59 @@
+"""What the tests share: tiny models with real formats, and the real X-rays where there are any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from cfgen.models.autoencoder import Autoencoder
+from cfgen.models.bundle import Bundle, load_bundle
+from cfgen.models.classifier import Classifier
+
+CLASSES = ["NORMAL", "OPACITY"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, by name, what needs X-rays that are not there."""
+    if os.environ.get("CFGEN_XRAYS"):
+        return
+    for item in items:
+        if item.get_closest_marker("xrays"):
+            item.add_marker(pytest.mark.skip(reason="set CFGEN_XRAYS to the folder of X-rays"))
+
+
+@pytest.fixture(scope="session")
+def xrays() -> Path:
+    """Folder of real X-rays, split/CLASS/*.jpeg."""
+    return Path(os.environ["CFGEN_XRAYS"])
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of untrained tiny models for phantoms of 64 pixels, with some contrast in them."""
+    path = tmp_path_factory.mktemp("bundles") / "tiny"
+    torch.manual_seed(0)
+    for part in ("classifier", "judges/second"):
+        classifier = Classifier(classes=CLASSES, size=64, widths=[8, 16])
+        with torch.no_grad():
+            classifier.network.head[-1].weight.mul_(20)
+        classifier.save_pretrained(path / part)
+    autoencoder = Autoencoder(size=64, classes=CLASSES, widths=[16, 32], latent_channels=4)
+    means = torch.randn(2, *autoencoder.class_means.shape[1:])
+    autoencoder.set_statistics(means, torch.tensor(0.5))
+    autoencoder.save_pretrained(path / "autoencoder")
+    preprocessing = {
+        "size": 64, "aspect": "pad", "interpolation": "bilinear", "intensity": "full",
+    }  # fmt: skip
+    described = {"classes": CLASSES, "size": 64, "preprocessing": preprocessing}
+    (path / "bundle.yaml").write_text(yaml.safe_dump(described))
+    return path
+
+
+@pytest.fixture
+def tiny_bundle(tiny_bundle_path: Path) -> Bundle:
+    """The tiny bundle, opened."""
+    return load_bundle(tiny_bundle_path)

@@ -1,0 +1,179 @@
+"""Runs side by side: the same numbers in three formats, and a warning where they do not compare."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+import torch
+
+from evaluation.compare import compare
+from evaluation.runs import create_run, write_shard
+from evaluation.summary import summarise
+from evaluation.tables import csv_text, interval, latex, markdown, number
+
+
+def row_of(i):
+    return {
+        "id": i,
+        "path": f"{i}.png",
+        "label": "A",
+        "source": "A" if i % 4 else "B",
+        "target": "B" if i % 2 else "A",
+        "outcome": "reached",
+        "p_target_factual": 0.1,
+        "evaluations": 10 + i,
+        "seconds": 0.25,
+    }
+
+
+def measures_of(i, strength):
+    valid = int(i < strength)
+    return {
+        "id": i,
+        "valid": valid,
+        "flip": valid,
+        "ssim": 0.9 + i / 1000,
+        "l1": 0.01234,
+        "judge_one_follows_valid": float(i % 2) if valid else None,
+    }
+
+
+def evaluated(path, ids, strength=6, **config):
+    """A run and its evaluation, written as the evaluation does."""
+    method = path.name.removesuffix("_run")
+    create_run(path, {"bundle": "tiny", "weights": {"classifier": "aa"}, **config})
+    images = torch.zeros(len(ids), 1, 2, 2)
+    write_shard(path, [row_of(i) for i in ids], torch.tensor(ids), images, images)
+    measured = [measures_of(i, strength) for i in ids]
+    summary = summarise(
+        [row_of(i) | {"patient": None} | dict.fromkeys(COSTS) for i in ids], measured
+    )
+    summary |= {"run": path.name, "method": method, "judges": ["one"], "notes": []}
+    summary["frechet"] = {"one": {"B": {"ratio": 1.25}}}
+    (path / "summary.json").write_text(json.dumps(summary))
+    (path / "metrics.csv").write_text(csv_text(measured, tuple(measured[0])))
+    return path
+
+
+COSTS = ("steps", "prior_passes", "decodes")
+
+
+def table(text):
+    """Rows of all Markdown tables, which have one head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    head = cells[0]
+    return [
+        dict(zip(head, row, strict=True)) for row in cells if row != head and set(row[0]) != {"-"}
+    ]
+
+
+def test_a_row_a_run_with_intervals_and_numbers(tmp_path):
+    runs = [
+        evaluated(tmp_path / "pixel_run", [*range(8)]),
+        evaluated(tmp_path / "b", [*range(8)], 8),
+    ]
+    text = compare(runs, tmp_path / "out")
+    assert (tmp_path / "out" / "comparison.md").read_text() == text
+    assert "Warning" not in text
+    pixel, other = table(text)[:2]
+    assert (pixel["run"], pixel["method"], pixel["n"]) == ("pixel_run", "pixel", "8")
+    assert re.fullmatch(r"\.75 \[\.\d\d, 1\.00\]", pixel["valid"])
+    assert other["valid"] == "1.00 [1.00, 1.00]"
+    assert pixel["L1"] == ".012 [.012, .012]"
+    assert pixel["one follows, of valid"].endswith("(n = 6)")
+    assert pixel["one follows, of valid, to B"] == "1.00 [1.00, 1.00] (n = 3)"
+    assert pixel["one follows, of valid, to A"] == ".00 [.00, .00] (n = 3)"
+    assert pixel["Frechet ratio (one), to B"] == "1.25"
+    assert pixel["Frechet ratio (one), to A"] == "-"
+    assert (pixel["evaluations"], pixel["s/sample"]) == ("14", ".250")
+    assert "MS-SSIM" not in pixel
+
+
+def test_those_classified_correctly_stand_beside(tmp_path):
+    everything, correct = table(compare([evaluated(tmp_path / "a", [*range(8)])], tmp_path))
+    assert (everything["n"], correct["n"]) == ("8", "6")
+    # A Frechet ratio is of all attempted.
+    column = "Frechet ratio (one), to B"
+    assert (everything[column], correct[column]) == ("1.25", "-")
+
+
+def test_the_csv_holds_the_same_numbers_in_full(tmp_path):
+    compare([evaluated(tmp_path / "a", [*range(8)])], tmp_path / "out")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "comparison.csv").read_text())))
+    assert [row["subset"] for row in rows] == ["all attempted", "classified correctly"]
+    assert float(rows[0]["SSIM"]) == pytest.approx(0.9035, abs=1e-12)
+    assert float(rows[0]["SSIM (low)"]) < 0.9035 < float(rows[0]["SSIM (high)"])
+    assert rows[0]["SSIM (n)"] == "8"
+
+
+def test_runs_of_other_samples_and_models_are_compared_with_a_warning(tmp_path):
+    runs = [
+        evaluated(tmp_path / "a", [*range(8)]),
+        evaluated(tmp_path / "b", [*range(4, 10)], weights={"classifier": "bb"}),
+    ]
+    text = compare(runs, tmp_path)
+    assert "4 are common to all (a 8, b 6)" in text
+    assert "different models: classifier" in text
+    assert [row["n"] for row in table(text)[:2]] == ["8", "6"]
+
+
+def test_a_run_without_evaluation_says_which_command_to_run(tmp_path):
+    run = evaluated(tmp_path / "a", [1, 2])
+    (run / "summary.json").unlink()
+    with pytest.raises(ValueError, match=f"run `cfgen evaluate {run}` first"):
+        compare([run], tmp_path)
+    with pytest.raises(ValueError, match="got none"):
+        compare([], tmp_path)
+
+
+def test_an_evaluation_that_is_out_of_date_or_broken_is_refused(tmp_path):
+    run = evaluated(tmp_path / "a", [1, 2])
+    images = torch.zeros(1, 1, 2, 2)
+    write_shard(run, [row_of(3)], torch.tensor([3]), images, images)
+    with pytest.raises(ValueError, match=r"3 samples .* got one of 2"):
+        compare([run], tmp_path)
+    (run / "summary.json").write_text("{")
+    with pytest.raises(ValueError, match="again"):
+        compare([run], tmp_path)
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="can be written"):
+        compare([evaluated(tmp_path / "a", [1, 2])], tmp_path / "out")
+
+
+def test_latex_escapes_what_would_break_it():
+    text = latex([{"a": r"50% & x_1 \ {#$~^}", "b": "[1, 2]"}], ("a", "b"), "p < .05")
+    assert r"50\% \& x\_1 \textbackslash{} \{\#\$\textasciitilde{}\textasciicircum{}\}" in text
+    assert "{[1, 2]}" in text
+    assert r"p \textless{} .05" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert rule in text
+
+
+def test_markdown_keeps_its_columns_whatever_stands_in_them():
+    text = markdown([{"a": "x|y\nz"}, {"b": "2"}], ("a", "b"))
+    assert text.splitlines() == [
+        "| a      | b |",
+        "| ------ | - |",
+        r"| x\|y z | - |",
+        "| -      | 2 |",
+    ]
+
+
+def test_numbers_have_no_zero_before_the_point():
+    assert [number(x) for x in (0.5, -0.25, 1.0, 10.5, 100.0)] == [
+        ".50",
+        "-.25",
+        "1.00",
+        "10.50",
+        "100.00",
+    ]
+    assert number(0.4, 0) == "0"
+    assert number(float("nan")) == "-"
+    assert interval({"mean": None, "low": None, "high": None}) == "-"

@@ -1,0 +1,255 @@
+"""Each metric against a second implementation: closed forms in NumPy float64, or a library."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from skimage.metrics import peak_signal_noise_ratio
+from torch import nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from cfgen import metrics
+from cfgen.metrics.similarity import scales
+
+
+def pair(size=64, n=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, 1, 8, 8, generator=generator)
+    factual = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    noise = 0.1 * torch.randn(factual.shape, generator=generator)
+    return factual, (factual + noise).clamp(0, 1)
+
+
+def exact(images):
+    return images.double().numpy().reshape(len(images), -1)
+
+
+def test_proximity_agrees_with_closed_forms():
+    factual, image = pair()
+    change = exact(image) - exact(factual)
+    assert metrics.l1(factual, image).numpy() == pytest.approx(np.abs(change).mean(1), rel=1e-5)
+    assert metrics.l2(factual, image).numpy() == pytest.approx(
+        np.sqrt((change**2).sum(1)), rel=1e-5
+    )
+    assert metrics.linf(factual, image).numpy() == pytest.approx(np.abs(change).max(1), rel=1e-5)
+    assert metrics.changed_fraction(factual, image).numpy() == pytest.approx(
+        (np.abs(change) > 0.05).mean(1)
+    )
+
+
+def test_metrics_of_a_batch_are_those_of_its_images():
+    factual, image = pair()
+    for metric in (metrics.l1, metrics.l2, metrics.ssim, metrics.ms_ssim, metrics.psnr):
+        alone = torch.cat([metric(factual[i : i + 1], image[i : i + 1]) for i in range(3)])
+        assert torch.allclose(metric(factual, image), alone, rtol=1e-5)
+
+
+def test_identical_images_are_as_near_and_as_similar_as_can_be():
+    factual, _ = pair()
+    assert metrics.l2(factual, factual).eq(0).all()
+    assert metrics.ssim(factual, factual).numpy() == pytest.approx(1)
+    assert metrics.ms_ssim(factual, factual).numpy() == pytest.approx(1, abs=1e-5)
+    assert metrics.psnr(factual, factual).isinf().all()
+
+
+def test_psnr_agrees_with_skimage():
+    factual, image = pair()
+    expected = [
+        peak_signal_noise_ratio(a, b, data_range=1.0)
+        for a, b in zip(exact(factual), exact(image), strict=True)
+    ]
+    assert metrics.psnr(factual, image).numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_ssim_agrees_with_torchmetrics_without_the_border():
+    factual, image = pair()
+    _, full = structural_similarity_index_measure(
+        factual, image, data_range=1.0, sigma=1.5, return_full_image=True, reduction="none"
+    )
+    inside = full[..., 5:-5, 5:-5].mean((1, 2, 3))
+    assert torch.allclose(metrics.ssim(factual, image), inside, atol=1e-5)
+
+
+def gaussian_means(image):
+    """Means under 11x11 Gaussian windows that lie inside the image, in float64."""
+    weights = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    windows = np.lib.stride_tricks.sliding_window_view(image, (11, 11))
+    return np.einsum("ijkl,k,l->ij", windows, weights, weights)
+
+
+def ssim_terms(x, y):
+    mx, my = gaussian_means(x), gaussian_means(y)
+    vx, vy = gaussian_means(x * x) - mx**2, gaussian_means(y * y) - my**2
+    contrast = (2 * (gaussian_means(x * y) - mx * my) + 0.03**2) / (vx + vy + 0.03**2)
+    return contrast * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2), contrast
+
+
+def test_ssim_agrees_with_its_definition():
+    factual, image = pair(size=32)
+    expected = [
+        ssim_terms(a, b)[0].mean()
+        for a, b in zip(factual[:, 0].double().numpy(), image[:, 0].double().numpy(), strict=True)
+    ]
+    assert metrics.ssim(factual, image).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 192])
+def test_ms_ssim_agrees_with_its_definition(size):
+    """Written again; as in torchmetrics the coarsest scale is averaged over a mirrored border."""
+    factual, image = pair(size, n=1)
+    x, y = (images[0, 0].double().numpy() for images in (factual, image))
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][: scales(size)])
+    weights /= weights.sum()
+    product = 1.0
+    for scale, weight in enumerate(weights):
+        if scale == len(weights) - 1:
+            term, _ = ssim_terms(np.pad(x, 5, mode="reflect"), np.pad(y, 5, mode="reflect"))
+        else:
+            _, term = ssim_terms(x, y)
+        product *= term.mean() ** weight
+        halves = (images.reshape(len(images) // 2, 2, -1, 2).mean((1, 3)) for images in (x, y))
+        x, y = halves
+    assert float(metrics.ms_ssim(factual, image)) == pytest.approx(product, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [11, 21, 22, 43, 44, 98, 99, 175, 176])
+def test_ms_ssim_has_scales_for_every_size(size):
+    factual, image = pair(size, n=1)
+    assert 0 <= float(metrics.ms_ssim(factual, image)) < 1
+
+
+def test_structure_of_too_small_images_is_refused():
+    factual, image = pair(size=10)
+    for metric in (metrics.ssim, metrics.ms_ssim):
+        with pytest.raises(ValueError, match="at least 11 pixels"):
+            metric(factual, image)
+
+
+def test_validity_counts_the_threshold_in_and_flips_compare_classes():
+    assert metrics.valid(torch.tensor([0.5, 0.75, 0.9]), 0.75).tolist() == [False, True, True]
+    assert metrics.valid(torch.tensor([torch.nan])).tolist() == [False]
+    assert metrics.flip(torch.tensor([0, 2]), torch.tensor([1, 2])).tolist() == [False, True]
+
+
+def frechet_reference(a, b):
+    a, b = a.double().numpy(), b.double().numpy()
+    covariances = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = sqrtm(covariances[0] @ covariances[1])
+    means = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    return means + np.trace(covariances[0] + covariances[1] - 2 * np.real(root))
+
+
+@pytest.mark.parametrize(("n", "m"), [(200, 150), (12, 9), (200, 7)])
+def test_frechet_distance_agrees_with_the_matrix_root(n, m):
+    generator = torch.Generator().manual_seed(1)
+    a = torch.randn(n, 8, generator=generator)
+    b = 0.5 + torch.randn(m, 8, generator=generator) @ torch.randn(8, 8, generator=generator)
+    assert metrics.frechet_distance(a, b) == pytest.approx(frechet_reference(a, b), rel=1e-5)
+
+
+def test_frechet_distance_of_one_dimension_has_its_closed_form():
+    a, b = torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([[5.0], [6.0], [7.0]])
+    assert metrics.frechet_distance(a, b) == pytest.approx((6 - 2) ** 2 + (2 - 1) ** 2)
+
+
+def test_frechet_distance_holds_for_fewer_samples_than_features():
+    generator = torch.Generator().manual_seed(2)
+    a, b = torch.randn(2, 5, 40, generator=generator)
+    forth, back = metrics.frechet_distance(a, b), metrics.frechet_distance(b, a)
+    assert forth == pytest.approx(back)
+    assert forth > 0
+    assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+    shifted = metrics.frechet_distance(a, a + 3)
+    assert shifted == pytest.approx(40 * 9, rel=1e-6)
+
+
+def test_frechet_distance_refuses_what_has_no_covariance():
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        metrics.frechet_distance(torch.zeros(1, 3), torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="finite"):
+        metrics.frechet_distance(torch.full((2, 3), torch.nan), torch.zeros(4, 3))
+
+
+def test_frechet_ratio_is_one_for_real_images_and_more_for_others():
+    generator = torch.Generator().manual_seed(3)
+    real, alike = torch.randn(400, 6, generator=generator), torch.randn(100, 6, generator=generator)
+    same = metrics.frechet_ratio(alike, real, generator=generator)
+    apart = metrics.frechet_ratio(alike + 1, real, generator=generator)
+    assert same.n == apart.n == 100
+    assert 0.6 < same.ratio < 1.6
+    assert apart.ratio > 5
+    assert apart.ratio == pytest.approx(apart.distance / apart.real)
+
+
+def test_frechet_ratio_takes_half_of_few_real_images_and_refuses_too_few():
+    generator = torch.Generator().manual_seed(4)
+    generated, real = torch.randn(50, 4, generator=generator), torch.randn(21, 4)
+    assert metrics.frechet_ratio(generated, real, generator=generator).n == 10
+    with pytest.raises(ValueError, match="at least 2 generated and 4 real"):
+        metrics.frechet_ratio(generated, real[:3])
+    with pytest.raises(ValueError, match="features that differ"):
+        metrics.frechet_ratio(generated, torch.ones(21, 4))
+
+
+def test_a_judge_is_asked_only_where_it_was_right_and_not_at_the_target():
+    before, after = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 0, 1, 1])
+    truth, target = torch.tensor([0, 0, 0, 1]), torch.ones(4, dtype=torch.long)
+    follows = metrics.judge_follow(before, after, truth, target)
+    assert follows[:2].tolist() == [1, 0]
+    assert follows[2:].isnan().all()
+
+
+def test_energy_inside_a_mask_and_its_complement_is_all_there_is():
+    factual, image = pair()
+    change, mask = image - factual, torch.rand(image.shape) < 0.3
+    inside = metrics.energy_inside(change, mask)
+    squares = exact(change) ** 2
+    expected = (squares * exact(mask)).sum(1) / squares.sum(1)
+    assert inside.numpy() == pytest.approx(expected, rel=1e-5)
+    assert (inside + metrics.energy_inside(change, ~mask)).numpy() == pytest.approx(1)
+    assert metrics.energy_inside(torch.zeros_like(change), mask).isnan().all()
+
+
+def test_activation_change_agrees_with_the_layers_run_by_hand():
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+    network = nn.Sequential(first, nn.ReLU(), second, nn.Flatten()).eval()
+    factual, image = pair(size=16, n=1)
+    with torch.inference_mode():
+        a, b = first(factual), first(image)
+        c, d = second(a.relu()), second(b.relu())
+    found = {change.layer: change for change in metrics.activation_change(network, factual, image)}
+    assert found["0"].change == pytest.approx(float((a - b).norm()), rel=1e-5)
+    assert found["2"].change == pytest.approx(float((c - d).norm()), rel=1e-5)
+    assert found["2"].relative == pytest.approx(float((c - d).norm() / c.norm()), rel=1e-4)
+
+
+def test_activation_change_is_sorted_and_a_batch_has_the_mean_of_its_images():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, 3), nn.Conv2d(8, 1, 1)).eval()
+    factual, image = pair(size=16, n=2)
+    both = metrics.activation_change(network, factual, image)
+    changes = [change.change for change in both]
+    assert changes == sorted(changes, reverse=True)
+    alone = [
+        {c.layer: c.change for c in metrics.activation_change(network, factual[i:j], image[i:j])}
+        for i, j in ((0, 1), (1, 2))
+    ]
+    for layer, change, _ in both:
+        assert change == pytest.approx((alone[0][layer] + alone[1][layer]) / 2, rel=1e-5)
+
+
+def test_activation_change_leaves_no_hooks_behind_even_after_an_error():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(7, 2)).eval()
+    factual, image = pair(size=16, n=1)
+    with pytest.raises(RuntimeError):
+        metrics.activation_change(network, factual, image)
+    assert not any(layer._forward_hooks for layer in network.modules())
+
+
+def test_activation_change_refuses_dropout_at_work_and_networks_without_convolutions():
+    factual, image = pair(size=16, n=1)
+    with pytest.raises(ValueError, match="evaluation mode"):
+        metrics.activation_change(nn.Sequential(nn.Conv2d(1, 1, 3)).train(), factual, image)
+    with pytest.raises(ValueError, match=r"nn\.Conv2d"):
+        metrics.activation_change(nn.Sequential(nn.Flatten()).eval(), factual, image)

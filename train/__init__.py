@@ -1,0 +1,1 @@
+"""Training: a LightningModule and a main for each model of a bundle."""

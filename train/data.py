@@ -1,0 +1,82 @@
+"""The data module: images read once, cut by patient, augmented by whoever trains on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from cfgen.data.files import UnreadableImage
+from cfgen.data.preprocessing import Preprocessing
+from cfgen.data.samples import Sample, Source
+
+
+class ImageSet(Dataset[tuple[Tensor, int]]):
+    """Preprocessed images held in memory, with their labels.
+
+    Half precision keeps more than the 8 bits of a film's file, at half the memory.
+
+    Args:
+        source: where to load from.
+        samples: which ones; unreadable ones are reported on standard error and left out.
+        preprocessing: how a file becomes an image.
+    """
+
+    def __init__(
+        self, source: Source, samples: Sequence[Sample], preprocessing: Preprocessing
+    ) -> None:
+        images, self.samples = [], []
+        for sample in tqdm(samples, desc=f"reading {source.name}", unit="image", mininterval=5):
+            try:
+                images.append(preprocessing(source.load(sample)).half())
+            except UnreadableImage as error:
+                sys.stderr.write(f"skipped: {error}\n")
+            else:
+                self.samples.append(sample)
+        if not images:
+            raise ValueError(f"expected readable images in {source.name}, got none; see above")
+        self.images = torch.stack(images)
+        self.labels = [source.classes.index(str(sample.label)) for sample in self.samples]
+
+    def __len__(self) -> int:
+        """Number of images that could be read."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "1 h w"], int]:
+        """Return an image in [0, 1] and the index of its class."""
+        return self.images[index].float(), self.labels[index]
+
+
+class Films(lightning.LightningDataModule):
+    """Training and validation images of a bundle, for any of its models."""
+
+    def __init__(self, train: ImageSet, val: ImageSet, batch_size: int, workers: int = 0) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+        self.batch_size, self.workers = batch_size, workers
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled, in batches of one size."""
+        whole = len(self.train) >= self.batch_size
+        return self._loader(self.train, shuffle=True, drop_last=whole)
+
+    def val_dataloader(self) -> DataLoader:
+        """In order, all of them."""
+        return self._loader(self.val, shuffle=False, drop_last=False)
+
+    def _loader(self, images: ImageSet, *, shuffle: bool, drop_last: bool) -> DataLoader:
+        return DataLoader(
+            images,
+            self.batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

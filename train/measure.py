@@ -1,0 +1,157 @@
+"""Measure the models of a bundle on a split, and write the readings into their cards.
+
+`cfgen train measure --config RECIPE.yaml --data DIR --split test`. Every training ends with a
+reading of the validation split. The test split is read by this command alone, and each reading
+stays in the bundle's readings.csv, so that a card shows how often anybody has looked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import multiclass_auroc
+
+from cfgen.data.samples import Sample, Source
+from cfgen.metrics import psnr, ssim
+from cfgen.models.autoencoder import Autoencoder, load_autoencoder
+from cfgen.models.bundle import load_judges
+from cfgen.models.classifier import Classifier, load_classifier
+from train.calibration import calibration_error, logits_of
+from train.card import Reading, add_readings, write_card
+from train.command import command_line
+from train.data import ImageSet
+from train.preparation import open_data, split_samples
+from train.recipe import Recipe
+
+DRAWS = 500
+
+Statistic = Callable[[Int[ndarray, " drawn"]], float]
+
+
+@dataclass(frozen=True)
+class _Models:
+    classifiers: dict[str, Classifier]
+    autoencoder: Autoencoder | None
+
+
+def measure(recipe: Recipe, source: Source, parts: Sequence[str], split: str) -> None:
+    """Measure some parts of a bundle on a split, log the readings and write the cards.
+
+    Args:
+        recipe: the bundle's.
+        source: its data.
+        parts: such as 'classifier', 'judges/NAME' or 'autoencoder'.
+        split: 'val' for the bundle's own, else one of the data's.
+    """
+    images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)
+    models = _load(recipe)
+    for part in parts:
+        statistics = (
+            _reconstruction(models, images)
+            if part == "autoencoder"
+            else _classification(models.classifiers[part], images)
+        )
+        readings = _readings(part, split, statistics, images.samples)
+        add_readings(recipe.bundle, readings)
+        write_card(recipe, part)
+        for reading in readings:
+            sys.stdout.write(f"{part} {split} {reading.text()}\n")
+
+
+def _load(recipe: Recipe) -> _Models:
+    classifiers = {"classifier": load_classifier(recipe.bundle / "classifier")}
+    judges = load_judges(recipe.bundle / "judges")
+    classifiers |= {f"judges/{name}": judge for name, judge in judges.items()}
+    folder = recipe.bundle / "autoencoder"
+    return _Models(classifiers, load_autoencoder(folder) if folder.is_dir() else None)
+
+
+def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Statistic]:
+    """What is said of a classifier, each as a function of the images drawn."""
+    logits, labels = logits_of(classifier, images), torch.tensor(images.labels)
+    right = (classifier.decide(logits) == labels).double()
+
+    def auroc(drawn: Int[ndarray, " drawn"]) -> float:
+        return float(multiclass_auroc(logits[drawn], labels[drawn], len(classifier.classes)))
+
+    def cross(drawn: Int[ndarray, " drawn"]) -> float:
+        return float(cross_entropy(logits[drawn], labels[drawn]))
+
+    def calibration(drawn: Int[ndarray, " drawn"]) -> float:
+        return calibration_error(logits[drawn].softmax(1), labels[drawn])
+
+    statistics: dict[str, Statistic] = {"AUROC": auroc, "accuracy": _mean(right)}
+    for index, name in enumerate(classifier.classes):
+        statistics[f"share of {name} found"] = _mean(right, labels == index)
+    return {**statistics, "cross-entropy": cross, "calibration error": calibration}
+
+
+def _reconstruction(models: _Models, images: ImageSet) -> dict[str, Statistic]:
+    """What is said of the autoencoder: how near, and who changes their mind."""
+    assert models.autoencoder is not None
+    found: dict[str, list[Tensor]] = {"PSNR (dB)": [], "SSIM": []}
+    found |= {f"agreement of {name}": [] for name in models.classifiers}
+    with torch.inference_mode():
+        for half in images.images.split(64):
+            batch = half.float()
+            rebuilt = models.autoencoder.decode(models.autoencoder.encode(batch)).clamp(0, 1)
+            found["PSNR (dB)"].append(psnr(batch, rebuilt))
+            found["SSIM"].append(ssim(batch, rebuilt))
+            for name, classifier in models.classifiers.items():
+                agrees = classifier.predict(batch) == classifier.predict(rebuilt)
+                found[f"agreement of {name}"].append(agrees.double())
+    return {name: _mean(torch.cat(values).double()) for name, values in found.items()}
+
+
+def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
+    """The mean of the values drawn, of a subset where one is given."""
+    array = values.numpy()
+    chosen = np.ones(len(array), dtype=bool) if of is None else of.numpy()
+    return lambda drawn: float(array[drawn][chosen[drawn]].mean())
+
+
+def _readings(
+    part: str, split: str, statistics: dict[str, Statistic], samples: Sequence[Sample]
+) -> list[Reading]:
+    """Each statistic with its 95 % percentile bootstrap interval over patients."""
+    names = [sample.patient or sample.path for sample in samples]
+    patients = np.unique(names, return_inverse=True)[1]
+    members = [np.flatnonzero(patients == index) for index in range(patients.max() + 1)]
+    random = np.random.default_rng(0)
+    draws = [
+        np.concatenate([members[i] for i in random.integers(len(members), size=len(members))])
+        for _ in range(DRAWS)
+    ]
+    everything = np.arange(len(samples))
+    now = datetime.now(UTC).strftime("%Y-%m-%d")
+    readings = []
+    for metric, statistic in statistics.items():
+        low, high = np.nanpercentile([statistic(drawn) for drawn in draws], [2.5, 97.5])
+        value = statistic(everything)
+        readings.append(
+            Reading(now, part, split, len(samples), metric, value, float(low), float(high))
+        )
+    return readings
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure every model of a bundle on one split."""
+    recipe, split = command_line(arguments, split="val")
+    source = open_data(recipe)
+    parts = sorted(_load(recipe).classifiers)
+    if (recipe.bundle / "autoencoder").is_dir():
+        parts.append("autoencoder")
+    measure(recipe, source, parts, split)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The recipe of a bundle: everything that training reads, as one YAML file says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cfgen.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of the training images; each is drawn anew for every image.
+
+    Attributes:
+        rotation: at most so many degrees either way.
+        translation: at most this share of the image's side.
+        scale: at most this much larger or smaller, as a share.
+        brightness: at most this much added.
+        contrast: factor up to 1 + this or down to its inverse.
+        gamma: exponent up to 1 + this or down to its inverse.
+        blur: Gaussian, with a sigma of at most so many pixels. A classifier that has never seen
+            blur takes the autoencoder's for a finding.
+        noise: Gaussian, with a standard deviation of at most this.
+    """
+
+    rotation: float = 8.0
+    translation: float = 0.05
+    scale: float = 0.1
+    brightness: float = 0.08
+    contrast: float = 0.2
+    gamma: float = 0.2
+    blur: float = 0.0
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a model learns.
+
+    Attributes:
+        epochs: at most.
+        batch_size: of one process.
+        learning_rate: the highest, after a warm-up and before a cosine decay to zero.
+        weight_decay: of AdamW.
+        ema: decay of the weights' moving average, which is what gets saved.
+        patience: epochs without a better validation loss after which training stops.
+        seed: of initial weights, order and augmentation.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    patience: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """A classifier or judge.
+
+    Attributes:
+        architecture: see `cfgen.models.networks.build_network`.
+        widths: channels a stage, for the compact residual network.
+        name: of a judge, and of its folder; a classifier has none.
+    """
+
+    architecture: str = "compact-resnet"
+    widths: list[int] | None = None
+    name: str = ""
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class AutoencoderRecipe:
+    """The autoencoder and the terms of its loss.
+
+    Attributes:
+        patch: pixels to a side of a patch that becomes channels.
+        widths: channels at each resolution.
+        latent_channels: channels of the code.
+        layers: residual blocks at each resolution.
+        reconstruction: mean absolute or mean squared error.
+        kl: weight of the Kullback-Leibler term.
+        perceptual: weight of the distance in the features of the bundle's own classifier.
+        adversarial: weight of the patch discriminator's term; 0 trains without one.
+    """
+
+    patch: int = 4
+    widths: list[int] = field(default_factory=lambda: [64, 96])
+    latent_channels: int = 8
+    layers: int = 1
+    reconstruction: Literal["l1", "l2"] = "l1"
+    kl: float = 1e-6
+    perceptual: float = 0.1
+    adversarial: float = 0.0
+    schedule: Schedule = field(default_factory=lambda: Schedule(batch_size=16, weight_decay=0.0))
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Where and how Lightning runs; the names are those of `lightning.Trainer`.
+
+    Attributes:
+        max_steps: optimiser steps after which training stops in any case; -1 for no such limit.
+        compile: whether the network goes through `torch.compile`.
+        tensorboard: whether to log for TensorBoard too (needs `cfgen[tensorboard]`).
+        workers: processes that load data.
+    """
+
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accumulate_grad_batches: int = 1
+    max_steps: int = -1
+    compile: bool = False
+    tensorboard: bool = False
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a bundle; each command trains one part of it.
+
+    Attributes:
+        bundle: folder of the bundle.
+        data: a class-folder tree, a CSV table, a MedMNIST archive or 'phantom'.
+        classes: names of the classes; None for those found in the data.
+        logs: folder for logs and for the checkpoints to resume from.
+        card: what the model cards say of data, licence and citation.
+    """
+
+    bundle: Path
+    data: str
+    classes: list[str] | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classifier: ClassifierRecipe = field(default_factory=ClassifierRecipe)
+    judge: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(name="judge"))
+    autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    logs: Path = Path("logs")
+    card: str = "Data: the user's own."
