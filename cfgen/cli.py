@@ -11,12 +11,15 @@ from pathlib import Path
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
-    "evaluate": ("evaluation.plausibility:evaluate", "measure a run"),
+    "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run"),
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
-    "phantoms": ("evaluation.phantoms:phantoms", "write phantoms as image files, with a sheet"),
+    "phantoms": (
+        "evaluation.phantoms:phantoms",
+        "write phantoms as image files, and their truth",
+    ),
     "demo": ("evaluation.demo:demo", "search, evaluate and report on embedded phantoms"),
 }
 PARTS: dict[str, tuple[str, str]] = {
@@ -31,6 +34,8 @@ POSITIONAL = {
     "report": "run",
     "explain": "image",
 }
+INTERRUPTED = 130
+"""Exit code of what the user stopped, as shells have it: 128 and the number of the signal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,22 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _call(command, rest)
         else:
             return _usage(given)
-    except ValueError as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.stderr.write(f"cfgen {command}: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"cfgen {command}: interrupted; the same command goes on from here\n")
+        return INTERRUPTED
     return 0
 
 
 def _usage(given: Sequence[str]) -> int:
     """Write what there is, to standard error where something else was asked for."""
-    asked = not given or given[-1] in ("--help", "-h") or given == ["train"]
     training = given[:1] == ["train"]
+    word = next(iter(given[training:]), "--help")
+    asked = word in ("--help", "-h")
     table, name = (PARTS, "cfgen train PART") if training else (COMMANDS, "cfgen COMMAND")
     lines = [f"usage: {name} [--config FILE.yaml] [options]; --help after it for the options", ""]
     lines += [f"  {key:12} {text}" for key, (_, text) in table.items()]
     stream = sys.stdout if asked else sys.stderr
     if not asked:
-        lines.insert(0, f"cfgen: expected one of these, got {' '.join(given)!r}")
+        lines.insert(0, f"cfgen: expected one of these, got {word!r}")
     stream.write("\n".join(lines) + "\n")
     return 0 if asked else 2
 
@@ -87,8 +96,8 @@ def _call(command: str, rest: Sequence[str]) -> int:
     elif name:
         parser.add_argument(name, type=Path, help=f"the {name}")
     parser.add_function_arguments(function, skip={name} if name else None)
-    chosen = parser.instantiate_classes(parser.parse_args(list(rest)))
-    options = {key: value for key, value in vars(chosen).items() if key != "config"}
+    chosen = vars(parser.parse_args(list(rest)))
+    options = {key: value for key, value in chosen.items() if key != "config"}
     result = function(**options)
     if isinstance(result, (str, Path)):
         sys.stdout.write(f"{result}\n")

@@ -23,10 +23,12 @@ from cfgen.models.classifier import Classifier
 from cfgen.objectives import DISTANCES, other_score, target_score
 from cfgen.search import descend, line_search, score_gradient
 from cfgen.spaces import EVERYWHERE, LatentSpace, PixelSpace, Region, Space
-from cfgen.types import Counterfactuals, Goal, Image, Images, Labels, Outcome
+from cfgen.types import Counterfactuals, Goal, Image, Images, Labels, LogOdds, Outcome
 
 DEFAULT_METHOD = "latent"
 CONFIDENCE = 0.9
+ROUNDING = 1e-4
+"""Log-odds beyond a decision threshold, so that rounding does not undo a flip."""
 OTHER = "other"
 """Target that stands for any class but the one predicted."""
 
@@ -93,7 +95,6 @@ def pixel(
     bundle: Bundle, goal: Goal, factual: Images, settings: Descent, region: Region
 ) -> Counterfactuals:
     """Descent on the pixels: the baseline, and the generator this project began with."""
-    del bundle
     return _descend(goal, factual, PixelSpace(), settings, region)
 
 
@@ -129,9 +130,9 @@ def latent_shift(
 ) -> Counterfactuals:
     """Line search along the score's gradient at the code (latent shift: Cohen et al. 2021)."""
     space = _latent(bundle, settings)
-    direction = score_gradient(goal, factual, space)
+    direction, decodes = score_gradient(goal, factual, space)
     found = _search_along(goal, factual, space, direction, settings, region)
-    return replace(found, evaluations=found.evaluations + 1, decodes=found.decodes + 1)
+    return replace(found, evaluations=found.evaluations + 1, decodes=found.decodes + decodes)
 
 
 def class_mean_shift(
@@ -139,9 +140,10 @@ def class_mean_shift(
 ) -> Counterfactuals:
     """Line search along the difference of the classes' mean codes: the control."""
     space = _latent(bundle, settings)
-    codes = space.encode(factual).codes
+    codes, _, decodes = space.encode(factual)
     direction = class_mean(bundle.autoencoder.class_means)(codes, goal, None)
-    return _search_along(goal, factual, space, direction, settings, region)
+    found = _search_along(goal, factual, space, direction, settings, region)
+    return replace(found, decodes=found.decodes + decodes)
 
 
 class Method(NamedTuple):
@@ -230,15 +232,33 @@ def make_goal(
     with torch.inference_mode():
         logits = classifier(factual)
         source = classifier.decide(logits)
-    bar = torch.full((len(factual),), math.log(confidence / (1 - confidence)))
-    bar = bar.to(factual)
     source = source.clone()
+    sure = math.log(confidence / (1 - confidence))
+    thresholds = torch.tensor(classifier.thresholds).to(factual)
     if target == OTHER:
+        bar = _odds_away(thresholds, source).clamp(min=sure)
         return Goal(other_score(classifier), bar, source, None)
     wanted = _target(classifier, logits, source, target)
-    thresholds = torch.tensor(classifier.thresholds).to(factual)[wanted]
-    bar = torch.maximum(bar, (thresholds / (1 - thresholds)).log())
+    bar = _odds_towards(thresholds, wanted).clamp(min=sure)
     return Goal(target_score(classifier), bar, source, wanted)
+
+
+def _odds_towards(thresholds: Float[Tensor, " classes"], target: Labels) -> LogOdds:
+    """Log-odds from which a class is decided for, however the others share what is left.
+
+    p / t > (1 - p) / min of the others' t, with t the thresholds.
+    """
+    others = thresholds.repeat(len(target), 1).scatter(1, target[:, None], torch.inf)
+    return (thresholds[target] / others.amin(1)).log() + ROUNDING
+
+
+def _odds_away(thresholds: Float[Tensor, " classes"], source: Labels) -> LogOdds:
+    """Log-odds of 'any other' from which a class is not decided for, however they share it.
+
+    p / sum of the others' t > (1 - p) / t: then one of them must exceed its own by more.
+    """
+    own = thresholds[source]
+    return ((thresholds.sum() - own) / own).log() + ROUNDING
 
 
 def _target(classifier: Classifier, logits: Tensor, source: Labels, target: str | None) -> Labels:

@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.optim import Adam
 
 from cfgen.objectives import Distance, prediction_loss
 from cfgen.spaces import EVERYWHERE, Region, Space
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Labels, LogOdds, Outcome
+from cfgen.types import Codes, Counterfactuals, Goal, Images, Labels, LogOdds, Outcome, Rows
 
 
 @dataclass
 class _Record:
     """The best image checked so far, row by row, and what it has cost."""
 
-    goal: Goal
     images: Images
     log_odds: LogOdds
     outcomes: list[Outcome]
@@ -34,17 +33,17 @@ class _Record:
         self.steps = torch.zeros(len(self.images), dtype=torch.long)
         self.evaluations = torch.ones_like(self.steps)
 
-    def spend(self, rows: Labels, decodes: int) -> None:
+    def spend(self, rows: Rows, decodes: int) -> None:
         """Note the cost of one check of some rows."""
         self.evaluations[rows.cpu()] += 1
         self.decodes[rows.cpu()] += decodes
 
     def keep(
         self,
-        rows: Labels,
+        rows: Rows,
         chosen: Bool[Tensor, " rows"],
-        images: Images,
-        log_odds: LogOdds,
+        images: Float[Tensor, "rows 1 height width"],
+        log_odds: Float[Tensor, " rows"],
         step: int,
     ) -> None:
         """Of the images checked for some rows, keep the chosen ones."""
@@ -53,7 +52,7 @@ class _Record:
         self.log_odds[kept] = log_odds[chosen]
         self.steps[kept.cpu()] = step
 
-    def end(self, rows: Labels, outcome: Outcome) -> None:
+    def end(self, rows: Rows, outcome: Outcome) -> None:
         """Settle how some rows ended."""
         for row in rows.tolist():
             self.outcomes[row] = outcome
@@ -71,14 +70,14 @@ class _Record:
         )
 
 
-def _begin(goal: Goal, factual: Images, decodes: int) -> tuple[_Record, Labels]:
+def _begin(goal: Goal, factual: Images, decodes: int) -> tuple[_Record, Rows]:
     """Check the factuals themselves; return the record and the rows that need a search."""
     with torch.no_grad():
         log_odds = goal.log_odds(factual)
     there = log_odds >= goal.bar
     outcomes = [Outcome.ALREADY if done else Outcome.SPENT for done in there.tolist()]
     cost = torch.full((len(factual),), decodes)
-    record = _Record(goal, factual.clone(), log_odds, outcomes, cost)
+    record = _Record(factual.clone(), log_odds, outcomes, cost)
     return record, (~there).nonzero().flatten()
 
 
@@ -120,8 +119,8 @@ def descend(
         >>> found.outcomes, bool(found.images.mean() >= 0.6)
         ([<Outcome.REACHED: 'reached'>], True)
     """
-    codes, residual = space.encode(factual)
-    record, rows = _begin(goal, factual, space.decodes)
+    codes, residual, decodes = space.encode(factual)
+    record, rows = _begin(goal, factual, decodes)
     moved = (codes if start is None else codes + start).detach().clone().requires_grad_()
     adam = Adam([moved], lr=step_size)
     for step in range(steps + 1):
@@ -179,8 +178,8 @@ def line_search(
     Returns:
         For each image the one of the least strength that held, else the best one checked.
     """
-    codes, residual = space.encode(factual)
-    record, rows = _begin(goal, factual, space.decodes)
+    codes, residual, decodes = space.encode(factual)
+    record, rows = _begin(goal, factual, decodes)
     failed = torch.zeros(len(factual), device=factual.device)
     held = torch.full_like(failed, torch.inf)
     for step in range(1, steps + 1):
@@ -212,18 +211,21 @@ def _next_strength(failed: Tensor, held: Tensor, first: float, growth: float) ->
     return torch.where(held.isinf(), growing, halving)
 
 
-def score_gradient(goal: Goal, factual: Images, space: Space) -> Codes:
+def score_gradient(goal: Goal, factual: Images, space: Space) -> tuple[Codes, int]:
     """Gradient of the goal's log-odds at the factuals' codes, as long as each code itself.
 
     The direction of the latent shift of Cohen et al. 2021 (gifsplanation). Theirs is the gradient
     of the probability, which vanishes where the classifier is sure; for two classes that of the
-    log-odds has the same direction and does not. It costs one pass of classifier and decoder.
+    log-odds has the same direction and does not.
+
+    Returns:
+        The gradient, and the forward passes of a decoder that it took; the classifier took one.
     """
-    codes, residual = space.encode(factual)
+    codes, residual, decodes = space.encode(factual)
     codes = codes.detach().clone().requires_grad_()
     images = space.decode(codes, residual)
     (gradient,) = torch.autograd.grad(goal.log_odds(images).sum(), codes)
     flat = gradient.flatten(1)
     length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
     wanted = torch.linalg.vector_norm(codes.detach().flatten(1), dim=1, keepdim=True)
-    return (flat / length * wanted).view_as(codes)
+    return (flat / length * wanted).view_as(codes), decodes + space.decodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,12 +17,15 @@ class Encoded(NamedTuple):
     Attributes:
         codes: where the search starts.
         residual: what the code cannot say of the image; added to whatever is decoded.
+        decodes: forward passes of a decoder that this took.
     """
 
     codes: Codes
     residual: Images
+    decodes: int
 
 
+@runtime_checkable
 class Space(Protocol):
     """What a search needs to know of a space."""
 
@@ -49,7 +52,7 @@ class PixelSpace:
 
     def encode(self, images: Images) -> Encoded:
         """The images, and a residual of zero."""
-        return Encoded(images.clone(), torch.zeros_like(images))
+        return Encoded(images.clone(), torch.zeros_like(images), decodes=0)
 
     def decode(self, codes: Codes, residual: Images) -> Images:
         """The codes."""
@@ -60,6 +63,7 @@ class PixelSpace:
         return codes.clamp(0, 1)
 
 
+@runtime_checkable
 class Coder(Protocol):
     """An autoencoder, as a latent space needs it."""
 
@@ -94,8 +98,8 @@ class LatentSpace:
         with torch.no_grad():
             codes = self.autoencoder.encode(images)
             if not self.residual:
-                return Encoded(codes, torch.zeros_like(images))
-            return Encoded(codes, images - self.autoencoder.decode(codes))
+                return Encoded(codes, torch.zeros_like(images), decodes=0)
+            return Encoded(codes, images - self.autoencoder.decode(codes), decodes=1)
 
     def decode(self, codes: Codes, residual: Images) -> Images:
         """Decode, add the residual, clamp to [0, 1]."""
@@ -124,8 +128,9 @@ class Region(NamedTuple):
 
     def take(self, rows: Rows) -> Region:
         """Return the region of some rows of the batch."""
-        shared = self.mask is None or len(self.mask) == 1
-        return self if shared else self._replace(mask=self.mask[rows])
+        if self.mask is None or len(self.mask) == 1:
+            return self
+        return self._replace(mask=self.mask[rows])
 
 
 EVERYWHERE = Region()

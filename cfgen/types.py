@@ -16,7 +16,7 @@ Codes = Float[Tensor, "batch ..."]
 Logits = Float[Tensor, "batch classes"]
 LogOdds = Float[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
-Rows = Int[Tensor, " rows"] | Bool[Tensor, " batch"]
+Rows = Int[Tensor, " rows"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Goal:
         return self.score(images, self)
 
     def take(self, rows: Rows) -> Goal:
-        """Return the goal of some rows of the batch, chosen by index or by mask."""
+        """Return the goal of some rows of the batch."""
         return replace(
             self,
             bar=self.bar[rows],

@@ -62,10 +62,8 @@ def compare(runs: Sequence[Path], out: Path) -> str:
     found = [_read(Path(path)) for path in runs]
     warnings = _warnings(found)
     columns = _columns(found)
-    tables = {
-        subset: [_text_row(one, subset, columns) for one in found] for subset in (ALL, CORRECT)
-    }
-    heads = tuple(column.head for column in columns)
+    tables = {subset: _turned(found, subset, columns) for subset in (ALL, CORRECT)}
+    heads = ("", *_names(found))
     parts = [f"**Warning:** {warning}\n" for warning in warnings]
     for subset, rows in tables.items():
         parts += [f"## {subset[0].upper()}{subset[1:]}\n", markdown(rows, heads)]
@@ -139,13 +137,13 @@ def _columns(found: Sequence[_Evaluated]) -> list[_Column]:
     judges = sorted({judge for one in found for judge in one.summary["judges"]})
     targets = sorted({target for one in found for target in one.summary["direction"]})
     columns = [
-        _Column("run", 0, lambda summary, _: summary["run"]),
         _Column("method", 0, lambda summary, _: summary["method"]),
         _Column("n", 0, lambda summary, subset: summary["subsets"][subset]["n"]),
         *map(_metric, _BEFORE_JUDGES),
     ]
     for judge in judges:
         columns += [_metric(f"judge_{judge}_follows_valid", to) for to in (None, *targets)]
+        columns.append(_metric(f"judge_{judge}_factual_right"))
     columns += [_metric(metric) for metric in _AFTER_JUDGES if metric in measured]
     columns += [_frechet(judge, target) for judge in judges for target in targets]
     columns.append(_Column("evaluations", 0, _evaluations))
@@ -181,12 +179,28 @@ def _evaluations(summary: Mapping, subset: str) -> float | None:
     return summary["subsets"][subset]["median"].get("evaluations")
 
 
-def _text_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict[str, str]:
-    n = one.summary["subsets"][subset]["n"]
-    return {
-        column.head: _text(column.find(one.summary, subset), column.decimals, n)
+def _names(found: Sequence[_Evaluated]) -> list[str]:
+    """Names of the runs' folders, with as much of the path as tells them apart."""
+    short = [one.path.name for one in found]
+    return short if len(set(short)) == len(short) else [one.path.as_posix() for one in found]
+
+
+def _turned(
+    found: Sequence[_Evaluated], subset: str, columns: Sequence[_Column]
+) -> list[dict[str, str]]:
+    """One row a measure and one column a run: there are many measures and few runs."""
+    sizes = [one.summary["subsets"][subset]["n"] for one in found]
+    runs = list(zip(_names(found), found, sizes, strict=True))
+    return [
+        {
+            "": column.head,
+            **{
+                name: _text(column.find(one.summary, subset), column.decimals, n)
+                for name, one, n in runs
+            },
+        }
         for column in columns
-    }
+    ]
 
 
 def _text(value: Cell | Mapping, decimals: int, n: int) -> str:
@@ -200,7 +214,7 @@ def _text(value: Cell | Mapping, decimals: int, n: int) -> str:
 
 
 def _exact_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"subset": subset}
+    row: dict[str, Cell] = {"run": one.path.as_posix(), "subset": subset}
     for column in columns:
         value = column.find(one.summary, subset)
         if isinstance(value, Mapping):

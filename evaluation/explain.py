@@ -21,7 +21,7 @@ def explain(
     out: Path,
     target: str | None = None,
     method: str = DEFAULT_METHOD,
-    settings: dict[str, float | str] | None = None,
+    settings: dict[str, int | float | str] | None = None,
     classifier: str | None = None,
 ) -> str:
     """Explain one image; write panels.png, layers.png, layers.csv and summary.md.
@@ -42,8 +42,8 @@ def explain(
         ValueError: something given is not to be had, or `out` cannot be written.
     """
     models = load_bundle(bundle, classifier)
-    found = find(image, models, target, method, settings)
     make_folder(out)
+    found = find(image, models, target, method, settings)
     sheet = figures.panels(
         found.factual, found.counterfactual, found.classes, found.before, found.after
     )

@@ -20,6 +20,7 @@ from cfgen.data.files import UnreadableImage
 from cfgen.data.preprocessing import Preprocessing
 from cfgen.data.samples import choose
 from cfgen.data.sources import open_source
+from cfgen.data.splits import samples_of
 from cfgen.metrics import FrechetRatio, frechet_ratio
 from cfgen.models.bundle import Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
@@ -81,6 +82,18 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     write_file(run / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     write_file(run / "summary.md", to_markdown(summary))
     return summary
+
+
+def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) -> str:
+    """Evaluate a run and return the summary for reading, as in summary.md.
+
+    Args:
+        run: the run's folder, made by `cfgen search`.
+        judges: a folder with a classifier in each of its folders, to ask instead of the
+            bundle's own judges.
+        batch_size: images that a model is given at once.
+    """
+    return to_markdown(evaluate(run, judges, batch_size))
 
 
 def frechet_ratios(
@@ -170,7 +183,8 @@ def _real_images(run: Run, bundle: Bundle) -> dict[str, Images]:
     """
     source = open_source(str(run.config["data"]), bundle.classes, size=bundle.size)
     split = run.config.get("split")
-    samples = source.samples if split is None else source.of(split)
+    cut = bundle.path / "split.csv"
+    samples = source.samples if split is None else samples_of(source, split, cut)
     prepare = Preprocessing(**run.config["preprocessing"])
     found = {}
     targets = {target_of(row) for row in run.samples}
@@ -179,7 +193,7 @@ def _real_images(run: Run, bundle: Bundle) -> dict[str, Images]:
         images = []
         for sample in tqdm(chosen, desc=f"real {name}", unit="image"):
             with contextlib.suppress(UnreadableImage):
-                images.append(prepare(source.load(sample)))
+                images.append(prepare(source.load(sample), sample.path))
         if images:
             found[name] = torch.stack(images)
     if not found:

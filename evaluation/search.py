@@ -6,24 +6,24 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from tqdm import tqdm
 
 from cfgen.data.files import UnreadableImage, read_image
 from cfgen.data.preprocessing import Preprocessing
 from cfgen.data.samples import Sample, Source, choose
 from cfgen.data.sources import open_source
+from cfgen.data.splits import samples_of
 from cfgen.methods import CONFIDENCE, DEFAULT_METHOD, OTHER, Settings, make_goal, settings_of
 from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import Region
-from cfgen.types import Counterfactuals, Goal, Images
+from cfgen.types import Counterfactuals, Goal, Image, Images
 from evaluation.runs import Row, create_run, write_shard, write_skipped
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def search(
     out: Path,
     split: str = "test",
     method: str = DEFAULT_METHOD,
-    settings: dict[str, float | str] | None = None,
+    settings: dict[str, int | float | str] | None = None,
     target: str | None = None,
     confidence: float = CONFIDENCE,
     classifier: str | None = None,
@@ -53,7 +53,7 @@ def search(
         bundle: name of a shipped bundle, or a path with a slash in it.
         data: a class-folder tree, a CSV table, a MedMNIST archive, 'phantom' or an image file.
         out: folder of the run.
-        split: of the data; 'all' where the data has none.
+        split: of the data; 'val' is the bundle's own cut, 'all' where the data has none.
         method: see `cfgen.methods.METHODS`.
         settings: of the method, those that are not to be its own.
         target: name of a class, or 'other'; by default the class not predicted, or the runner-up.
@@ -71,23 +71,25 @@ def search(
     Raises:
         ValueError: something given is not to be had, or `out` holds another run.
     """
+    if batch_size < 1:
+        raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 64, say")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = load_bundle(bundle, classifier, device)
     source = open_source(data, models.classes, size=models.size)
-    samples = choose(source.of(split), limit)
+    samples = choose(samples_of(source, split, models.path / "split.csv"), limit)
     resolved = settings_of(method, settings)
     config = {
         "command": "search",
-        "bundle": bundle,
+        "bundle": _lasting(bundle) if "/" in bundle else bundle,
         "classifier": classifier,
-        "data": data,
+        "data": data if source.content is None else _lasting(data),
         "split": split,
         "method": method,
         "settings": asdict(resolved),
         "target": target,
         "confidence": confidence,
         "limit": limit,
-        "mask": mask,
+        "mask": None if mask is None else _lasting(mask),
         "bound": bound,
         "batch_size": batch_size,
         "seed": seed,
@@ -98,45 +100,68 @@ def search(
         "versions": {name: version(name) for name in ("cfgen", "torch", "diffusers", "numpy")},
     }
     prepare = Preprocessing(**models.preprocessing)  # pyright: ignore[reportArgumentType]
-    region = Region(_read_mask(mask, prepare, device), bound)
+    region = _region(mask, bound, prepare, device)
+    task = _Task(models, method, resolved, target, confidence, region)
+    task.rehearse()
     finished = create_run(out, config)
     torch.manual_seed(seed)
     waiting = [sample for sample in samples if sample.id not in finished]
     skipped: list[Row] = []
     with tqdm(total=len(waiting), desc=method, unit="image") as progress:
-        for batch, factual in _load(source, waiting, prepare, batch_size, skipped):
-            rows, found = _search_batch(
-                models, batch, factual.to(device), method, resolved, target, confidence, region
-            )
+        readable = _readable(source, waiting, prepare, skipped)
+        while some := list(islice(readable, batch_size)):
+            batch = [sample for sample, _ in some]
+            factual = torch.stack([image for _, image in some])
+            rows, found = _search_batch(task, batch, factual.to(device))
             ids = torch.tensor([sample.id for sample in batch])
             write_shard(out, rows, ids, factual, found)
             progress.update(len(batch))
     write_skipped(out, skipped)
     for row in skipped:
         _LOG.warning("skipped: %s", row["reason"])
+    if len(skipped) == len(samples):
+        raise ValueError(
+            f"expected readable images in {data}, got none of {len(samples)}; see "
+            f"{out / 'skipped.csv'}, which begins with: {skipped[0]['reason']}"
+        )
     return out
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What is asked of every batch."""
+
+    models: Bundle
+    method: str
+    settings: Settings
+    target: str | None
+    confidence: float
+    region: Region
+
+    def search(self, factual: Images) -> tuple[Goal, Counterfactuals]:
+        goal = make_goal(self.models.classifier, factual, self.target, self.confidence)
+        found = search_batch(self.models, goal, factual, self.method, self.settings, self.region)
+        return goal, found
+
+    def rehearse(self) -> None:
+        """Search a blank image for one step, so that what is wrong is said before a run is made."""
+        size = self.models.size
+        blank = torch.full((1, 1, size, size), 0.5, device=self.models.device)
+        replace(self, settings=replace(self.settings, steps=1)).search(blank)
+
+
 def _search_batch(
-    models: Bundle,
-    batch: Sequence[Sample],
-    factual: Images,
-    method: str,
-    settings: Settings,
-    target: str | None,
-    confidence: float,
-    region: Region,
+    task: _Task, batch: Sequence[Sample], factual: Images
 ) -> tuple[list[Row], Images]:
     began = time.perf_counter()
-    goal = make_goal(models.classifier, factual, target, confidence)
-    found = search_batch(models, goal, factual, method, settings, region)
+    goal, found = task.search(factual)
     seconds = (time.perf_counter() - began) / len(batch)
     with torch.inference_mode():
         before, after = (goal.log_odds(images).sigmoid() for images in (factual, found.images))
     rows = [
         {
             **_known(sample),
-            **_aim(models.classes, goal, place),
+            **_aim(task.models.classes, goal, place),
             **_cost(found, place),
             "p_target_factual": float(before[place]),
             "p_target": float(after[place]),
@@ -173,34 +198,33 @@ def _cost(found: Counterfactuals, place: int) -> Row:
     }
 
 
-def _load(
-    source: Source,
-    samples: Sequence[Sample],
-    prepare: Preprocessing,
-    batch_size: int,
-    skipped: list[Row],
-) -> Iterator[tuple[list[Sample], Images]]:
-    """Yield batches of the samples that can be read; list the others in `skipped`."""
-    for start in range(0, len(samples), batch_size):
-        some = samples[start : start + batch_size]
-        batch, images = [], []
-        for sample in some:
-            try:
-                images.append(prepare(source.load(sample)))
-            except UnreadableImage as error:
-                skipped.append({"path": sample.path, "reason": str(error)})
-            else:
-                batch.append(sample)
-        if batch:
-            yield batch, torch.stack(images)
+def _readable(
+    source: Source, samples: Sequence[Sample], prepare: Preprocessing, skipped: list[Row]
+) -> Iterator[tuple[Sample, Image]]:
+    """Yield the samples that can be read with their images; list the others in `skipped`."""
+    for sample in samples:
+        try:
+            image = prepare(source.load(sample), sample.path)
+        except UnreadableImage as error:
+            skipped.append({"path": sample.path, "reason": str(error)})
+        else:
+            yield sample, image
 
 
-def _read_mask(
-    path: Path | None, prepare: Preprocessing, device: str
-) -> Float[Tensor, "1 1 height width"] | None:
+def _region(path: Path | None, bound: float, prepare: Preprocessing, device: str) -> Region:
+    if not 0 < bound <= 1:
+        raise ValueError(f"expected a bound in (0, 1], got {bound}; give 1 for none")
     if path is None:
-        return None
-    return (prepare(read_image(path)) > 0.5).float()[None].to(device)
+        return Region(bound=bound)
+    # Masks come with 1, 255 or 65535 for 'allowed': the brightest value is what counts.
+    mask = replace(prepare, intensity="minmax")(read_image(path), str(path)) > 0.5
+    return Region(mask.float()[None].to(device), bound)
+
+
+def _lasting(path: str | Path) -> str:
+    """Name a path so that the run can be evaluated from any directory."""
+    found = Path(path).expanduser()
+    return str(found.absolute()) if found.exists() else str(path)
 
 
 def _manifest(samples: Sequence[Sample]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 
+from cfgen.methods import OTHER
 from cfgen.metrics import estimate
 from cfgen.types import Outcome
 from evaluation.definitions import METRICS, describe
@@ -17,7 +18,6 @@ from evaluation.tables import interval, markdown, number
 ALL = "all attempted"
 CORRECT = "classified correctly"
 VALID_ONES = "valid ones"
-ANY_OTHER = "other"
 
 SUBSETS = {
     ALL: "every readable sample but those that were at the target from the start, whatever the "
@@ -60,7 +60,7 @@ def summarise(samples: Sequence[Row], measured: Sequence[Row]) -> dict:
 
 def target_of(row: Mapping[str, object]) -> str:
     """Return the name of a sample's target class, or 'other' where any but the source will do."""
-    return str(row["target"] or ANY_OTHER)
+    return str(row["target"] or OTHER)
 
 
 def attempted(row: Mapping[str, object]) -> bool:

@@ -19,7 +19,7 @@ def sweep(
     out: Path,
     weights: Sequence[float] = (0.0, 0.01, 0.1, 0.5, 2.0),
     method: str = DEFAULT_METHOD,
-    settings: dict[str, float | str] | None = None,
+    settings: dict[str, int | float | str] | None = None,
     split: str = "test",
     limit: int = 32,
     classifier: str | None = None,
@@ -39,6 +39,9 @@ def sweep(
 
     Returns:
         The comparison as Markdown.
+
+    Raises:
+        ValueError: something given is not to be had, or every sample is at its target already.
     """
     runs, points = [], []
     for weight in weights:
@@ -53,15 +56,14 @@ def sweep(
             classifier=classifier,
             limit=limit,
         )
-        measured = evaluate(run)["subsets"][ALL]
+        measured = evaluate(run)["subsets"][ALL]["metrics"]
+        if not measured:
+            raise ValueError(
+                f"expected samples that are not at their target from the start, got none in {run}; "
+                "raise --limit"
+            )
         runs.append(run)
-        points.append(
-            {
-                "weight": weight,
-                "validity": measured["valid"]["mean"],
-                "l2": measured["l2"]["mean"],
-                "ssim": measured["ssim"]["mean"],
-            }
-        )
+        cost = measured["l2"]["mean"]
+        points.append({"lambda": weight, "validity": measured["valid"]["mean"], "l2": cost})
     figures.save(figures.tradeoff(points), out / "tradeoff.png")
     return compare(runs, out)

@@ -61,16 +61,20 @@ COSTS = ("steps", "prior_passes", "decodes")
 
 
 def table(text):
-    """Rows of all Markdown tables, which have one head."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    head = cells[0]
-    return [
-        dict(zip(head, row, strict=True)) for row in cells if row != head and set(row[0]) != {"-"}
-    ]
+    """Runs of all Markdown tables, each as a mapping from measure to cell."""
+    runs = []
+    for block in text.split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        cells = [[cell.strip() for cell in line[1:-1].split(" | ")] for line in lines]
+        if cells:
+            names, measures = cells[0][1:], [row[0] for row in cells[2:]]
+            for place, name in enumerate(names, start=1):
+                values = [row[place] for row in cells[2:]]
+                runs.append({"run": name, **dict(zip(measures, values, strict=True))})
+    return runs
 
 
-def test_a_row_a_run_with_intervals_and_numbers(tmp_path):
+def test_a_column_a_run_with_intervals_and_numbers(tmp_path):
     runs = [
         evaluated(tmp_path / "pixel_run", [*range(8)]),
         evaluated(tmp_path / "b", [*range(8)], 8),
@@ -90,6 +94,12 @@ def test_a_row_a_run_with_intervals_and_numbers(tmp_path):
     assert pixel["Frechet ratio (one), to A"] == "-"
     assert (pixel["evaluations"], pixel["s/sample"]) == ("14", ".250")
     assert "MS-SSIM" not in pixel
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    runs = [evaluated(tmp_path / side / "run", [*range(8)]) for side in ("a", "b")]
+    names = [row["run"] for row in table(compare(runs, tmp_path / "out"))[:2]]
+    assert names == [run.as_posix() for run in runs]
 
 
 def test_those_classified_correctly_stand_beside(tmp_path):

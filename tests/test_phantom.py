@@ -169,7 +169,7 @@ def test_samples_are_balanced_unique_and_never_shared_between_splits():
     assert len(samples()) == sum(DEFAULT_COUNTS.values())
 
 
-@pytest.mark.parametrize("shortcut", [0.0, 0.123456789, 1e-7, 1])
+@pytest.mark.parametrize("shortcut", [0.0, 0.123456789, 1e-7, 1.0])
 def test_a_path_names_its_phantom(shortcut):
     for sample in samples({"test": 2}, shortcut):
         phantom = of_path(sample.path, 32)

@@ -17,6 +17,7 @@ from cfgen.data.splits import (
     cut_validation,
     describe,
     read_split,
+    samples_of,
     write_split,
 )
 
@@ -138,3 +139,33 @@ def test_cut_of_the_xrays_is_a_tenth_of_each_class_by_patient(xrays: Path):
     for found in sides.values():
         assert found.count("val") / len(found) == pytest.approx(0.1, abs=1e-3)
     assert len({sample.patient for sample in train}) < len(train)
+
+
+def films(count: int, split: str) -> list[Sample]:
+    """Images of as many patients, of two classes."""
+    return [Sample(f"{split}/{n}.png", "AB"[n % 2], split, f"{split}{n}") for n in range(count)]
+
+
+def source_of(samples: list[Sample]) -> Source:
+    """A source of these samples; none is ever loaded."""
+    return Source(
+        "films", ("A", "B"), sorted(samples, key=lambda s: s.path), lambda _: torch.ones(1, 8, 8)
+    )
+
+
+def test_train_and_val_are_the_bundles_cut_where_it_knows_the_source(tmp_path):
+    source = source_of(films(20, split="train") + films(4, split="test"))
+    cut = cut_validation(source.of("train"))
+    write_split(tmp_path / "split.csv", cut)
+    for side in ("train", "val"):
+        found = [sample.path for sample in samples_of(source, side, tmp_path / "split.csv")]
+        assert found == [path for path, where in cut.items() if where == side]
+    assert samples_of(source, "test", tmp_path / "split.csv") == source.of("test")
+
+
+def test_another_source_keeps_its_own_splits(tmp_path):
+    write_split(tmp_path / "split.csv", {"elsewhere.png": "val"})
+    source = source_of(films(6, split="train") + films(2, split="val"))
+    for split in ("train", "val"):
+        assert samples_of(source, split, tmp_path / "split.csv") == source.of(split)
+        assert samples_of(source, split, tmp_path / "missing.csv") == source.of(split)

@@ -50,7 +50,7 @@ def _affine(images: Images, how: Augmentation) -> Images:
 
 
 def _exposure(images: Images, how: Augmentation) -> Images:
-    images = images.clamp(1e-4, 1) ** ((1 + how.gamma) ** _signed(images))
+    images = images.clamp(0, 1) ** ((1 + how.gamma) ** _signed(images))
     middle = images.mean((2, 3), keepdim=True)
     images = (images - middle) * (1 + how.contrast) ** _signed(images) + middle
     return images + how.brightness * _signed(images)

@@ -35,12 +35,15 @@ class AutoencoderTraining(lightning.LightningModule):
         compiled: bool,
     ) -> None:
         super().__init__()
-        self.autoencoder = autoencoder.to(memory_format=torch.channels_last)
+        self.autoencoder = autoencoder
+        nn.Module.to(autoencoder, memory_format=torch.channels_last)
         self.perceptual = perceptual
         self.discriminator = PatchDiscriminator() if how.adversarial else None
         self.how = how
         if compiled:
-            self.autoencoder.vae.compile()
+            # Its forward is never called: `posterior` and `reconstruct` call the two halves.
+            self.autoencoder.vae.encoder.compile()
+            self.autoencoder.vae.decoder.compile()
 
     def training_step(self, batch: tuple[Images, Int[Tensor, " batch"]], _: int) -> Tensor:
         """One step of the autoencoder and, in the same backward pass, of the discriminator."""

@@ -42,7 +42,8 @@ def fit_temperature(logits: Logits, labels: Int[Tensor, " batch"]) -> float:
         return float(cross_entropy(logits.double() / np.exp(log_temperature), labels))
 
     limit = float(np.log(20))
-    return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
+    found = minimize_scalar(loss, bounds=(-limit, limit), method="bounded")
+    return float(np.exp(found.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def fit_threshold(probability: Float[ndarray, " batch"], labels: Int[ndarray, " batch"]) -> float:
@@ -52,12 +53,17 @@ def fit_threshold(probability: Float[ndarray, " batch"], labels: Int[ndarray, " 
     is taken on the scale of log-odds, where scores are spread evenly.
 
     Raises:
-        ValueError: only one class is there.
+        ValueError: only one class is there, or all probabilities are the same.
     """
     if len(np.unique(labels)) < 2:
         raise ValueError("expected validation images of both classes, got one; do add the other")
     odds = np.log(probability.clip(1e-9, 1 - 1e-9) / (1 - probability).clip(1e-9, 1 - 1e-9))
     cuts = np.unique(odds)
+    if len(cuts) < 2:
+        raise ValueError(
+            f"expected probabilities that differ, got {probability[0]:.3g} for every validation "
+            "image: the classifier has collapsed; do lower its learning rate or train it for longer"
+        )
     between = (cuts[1:] + cuts[:-1]) / 2
     decided = odds[None, :] >= between[:, None]
     balanced = decided[:, labels == 1].mean(1) + 1 - decided[:, labels == 0].mean(1)

@@ -27,9 +27,12 @@ class ClassifierTraining(lightning.LightningModule):
 
     def __init__(self, classifier: Classifier, how: ClassifierRecipe, compiled: bool) -> None:
         super().__init__()
-        self.classifier = classifier.to(memory_format=torch.channels_last)
+        self.classifier = classifier
+        nn.Module.to(classifier, memory_format=torch.channels_last)
         self.how = how
-        self.forward_pass = torch.compile(classifier) if compiled else classifier
+        # Of the method, not of the module, which would stand twice in every checkpoint.
+        forward = classifier.forward
+        self.forward_pass = torch.compile(forward) if compiled else forward
         self.auroc = MulticlassAUROC(len(classifier.classes))
         self.loss = nn.CrossEntropyLoss()
 

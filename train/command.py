@@ -19,7 +19,7 @@ def command_line(arguments: list[str] | None, split: str | None = None) -> tuple
     parser.add_class_arguments(Recipe)
     if split is not None:
         parser.add_argument("--split", type=str, default=split, help="'val', or one of the data's")
-    options = vars(parser.instantiate_classes(parser.parse_args(arguments)))
+    options = vars(parser.instantiate(parser.parse_args(arguments)))
     options.pop("config")
     chosen = options.pop("split", "")
     return Recipe(**options), chosen

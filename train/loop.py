@@ -37,18 +37,24 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
     Returns:
         The folder of its logs.
     """
-    schedule = schedule_of(recipe, part)
+    schedule, settings = schedule_of(recipe, part), recipe.trainer
     logs = recipe.logs / recipe.bundle.name / part
     best = ModelCheckpoint(logs, "best", monitor="val_loss", enable_version_counter=False)
     newest = ModelCheckpoint(logs, "last", enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=schedule.epochs,
-        logger=_loggers(logs, recipe.trainer),
+        logger=_loggers(logs, settings),
         callbacks=[best, newest, *_callbacks(schedule)],
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
-        **_hardware(recipe.trainer),
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        max_steps=settings.max_steps,
     )
     last = logs / "last.ckpt"
     trainer.fit(module, films, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -92,11 +98,3 @@ def _loggers(logs: Path, settings: TrainerSettings) -> list[Logger]:
     if settings.tensorboard:
         loggers.append(TensorBoardLogger(logs, name="", version="tensorboard"))
     return loggers
-
-
-def _hardware(settings: TrainerSettings) -> dict[str, object]:
-    names = (
-        "accelerator", "devices", "num_nodes", "strategy", "precision", "accumulate_grad_batches",
-        "max_steps",
-    )  # fmt: skip
-    return {name: getattr(settings, name) for name in names}

@@ -81,6 +81,8 @@ def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Stati
     right = (classifier.decide(logits) == labels).double()
 
     def auroc(drawn: Int[ndarray, " drawn"]) -> float:
+        if len(labels[drawn].unique()) < len(labels.unique()):
+            return float("nan")  # torchmetrics would call it zero
         return float(multiclass_auroc(logits[drawn], labels[drawn], len(classifier.classes)))
 
     def cross(drawn: Int[ndarray, " drawn"]) -> float:
@@ -116,7 +118,12 @@ def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
     """The mean of the values drawn, of a subset where one is given."""
     array = values.numpy()
     chosen = np.ones(len(array), dtype=bool) if of is None else of.numpy()
-    return lambda drawn: float(array[drawn][chosen[drawn]].mean())
+
+    def mean(drawn: Int[ndarray, " drawn"]) -> float:
+        left = array[drawn][chosen[drawn]]
+        return float(left.mean()) if len(left) else float("nan")
+
+    return mean
 
 
 def _readings(

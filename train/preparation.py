@@ -12,7 +12,14 @@ import yaml
 from cfgen.data.duplicates import find_duplicates
 from cfgen.data.samples import Sample, Source
 from cfgen.data.sources import open_source
-from cfgen.data.splits import check_leaks, cut_validation, describe, read_split, write_split
+from cfgen.data.splits import (
+    check_leaks,
+    cut_validation,
+    describe,
+    read_split,
+    samples_of,
+    write_split,
+)
 from train.data import ImageSet
 from train.recipe import Recipe
 
@@ -36,7 +43,8 @@ def prepare(recipe: Recipe) -> tuple[Source, ImageSet, ImageSet]:
     with them, so that all models of a bundle see the same images in the same way.
 
     Raises:
-        ValueError: data and bundle do not agree, or a patient stands on two sides.
+        ValueError: data and bundle do not agree, a patient stands on two sides, or a class has no
+            image on one.
     """
     source = open_data(recipe)
     _report_duplicates(source)
@@ -48,6 +56,8 @@ def prepare(recipe: Recipe) -> tuple[Source, ImageSet, ImageSet]:
         ImageSet(source, split_samples(recipe, source, side), recipe.preprocessing)
         for side in ("train", "val")
     )
+    _check_classes(source, train, "training")
+    _check_classes(source, val, "validation")
     return source, train, val
 
 
@@ -57,14 +67,13 @@ def split_samples(recipe: Recipe, source: Source, split: str) -> list[Sample]:
     Raises:
         ValueError: the bundle does not know an image, or a patient stands on two sides.
     """
-    if split not in ("train", "val"):
-        return source.of(split)
-    pool = source.of("train")
-    sides = _sides(recipe.bundle / "split.csv", pool)
-    return [sample for sample in pool if sides[sample.path] == split]
+    path = recipe.bundle / "split.csv"
+    if split in ("train", "val"):
+        _check_cut(path, source.of("train"))
+    return samples_of(source, split, path)
 
 
-def _sides(path: Path, pool: Sequence[Sample]) -> dict[str, str]:
+def _check_cut(path: Path, pool: Sequence[Sample]) -> None:
     sides = read_split(path)
     unknown = [sample.path for sample in pool if sample.path not in sides]
     if unknown:
@@ -73,7 +82,6 @@ def _sides(path: Path, pool: Sequence[Sample]) -> dict[str, str]:
             f"({len(unknown)} in all); do train new data into a new bundle"
         )
     check_leaks(pool, sides)
-    return sides
 
 
 def _agree(path: Path, recipe: Recipe, source: Source) -> None:
@@ -90,6 +98,15 @@ def _agree(path: Path, recipe: Recipe, source: Source) -> None:
         raise ValueError(
             f"expected data and recipe to agree with {path} ({theirs}), got {ours}; do train "
             "into another bundle, or mend the recipe"
+        )
+
+
+def _check_classes(source: Source, images: ImageSet, use: str) -> None:
+    missing = [name for i, name in enumerate(source.classes) if i not in images.labels]
+    if missing:
+        raise ValueError(
+            f"expected {use} images of every class in {source.name}, got none of "
+            f"{', '.join(missing)}; do add some, of two patients at least, or leave the class out"
         )
 
 

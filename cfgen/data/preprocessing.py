@@ -60,11 +60,12 @@ class Preprocessing:
             if value not in options:
                 raise ValueError(f"expected {name} {' or '.join(options)}, got {value!r}; give one")
 
-    def __call__(self, image: Image) -> Float[Tensor, "1 size size"]:
+    def __call__(self, image: Image, name: str = "the image") -> Float[Tensor, "1 size size"]:
         """Preprocess one image.
 
         Args:
             image: (1, h, w) in [0, 1].
+            name: what an error is to call it, such as its path.
 
         Returns:
             The image as (1, size, size) in [0, 1].
@@ -72,7 +73,7 @@ class Preprocessing:
         Raises:
             UnreadableImage: if the intensity is to be stretched and there is nothing to stretch.
         """
-        image = self._scaled(image)
+        image = self._scaled(image, name)
         if self.aspect == "crop":
             image = _central_square(image)
         height, width = image.shape[-2:]
@@ -85,7 +86,7 @@ class Preprocessing:
         image = _pad_to_square(self._resized(image, height, width), self.size)
         return image.clamp(0, 1)
 
-    def _scaled(self, image: Image) -> Image:
+    def _scaled(self, image: Image, name: str) -> Image:
         if self.intensity == "full":
             return image
         percentiles = PERCENTILES if self.intensity == "percentile" else (0, 100)
@@ -93,7 +94,7 @@ class Preprocessing:
         if not high > low:
             raise UnreadableImage(
                 f"expected an image with contrast for intensity {self.intensity!r}, got the single "
-                f"value {low:.3g} in nearly all of its pixels; leave the image out"
+                f"value {low:.3g} in nearly all pixels of {name}; leave it out"
             )
         return ((image - float(low)) / float(high - low)).clamp(0, 1)
 

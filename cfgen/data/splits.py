@@ -132,6 +132,28 @@ def read_split(path: Path) -> dict[str, str]:
     return cut
 
 
+def samples_of(source: Source, split: str, cut: Path) -> list[Sample]:
+    """Return the samples of a split as a bundle sees them.
+
+    Where the bundle was trained on this source, "train" and "val" are the two sides of its cut of
+    the training data; everything else is as the source has it.
+
+    Args:
+        source: any source.
+        split: the name of one of its splits, or "val".
+        cut: the bundle's split.csv; it may be missing.
+
+    Raises:
+        ValueError: there is no such split, or the cut's file is broken.
+    """
+    if split not in ("train", "val") or "train" not in source.splits() or not cut.is_file():
+        return source.of(split)
+    pool, sides = source.of("train"), read_split(cut)
+    if any(sample.path not in sides for sample in pool):
+        return source.of(split)
+    return [sample for sample in pool if sides[sample.path] == split]
+
+
 def describe(source: Source) -> str:
     """Summarise a source: images by split and class, and patients where they are known."""
     lines = [f"{source.name}: {len(source.samples)} images"]

@@ -56,9 +56,9 @@ class Autoencoder(ModelMixin, ConfigMixin):
         self.vae = AutoencoderKL(
             in_channels=patch**2,
             out_channels=patch**2,
-            down_block_types=("DownEncoderBlock2D",) * len(widths),
-            up_block_types=("UpDecoderBlock2D",) * len(widths),
-            block_out_channels=tuple(widths),
+            down_block_types=("DownEncoderBlock2D",) * len(widths),  # pyright: ignore[reportArgumentType]
+            up_block_types=("UpDecoderBlock2D",) * len(widths),  # pyright: ignore[reportArgumentType]
+            block_out_channels=tuple(widths),  # pyright: ignore[reportArgumentType]
             layers_per_block=layers,
             latent_channels=latent_channels,
             norm_num_groups=16,
@@ -75,7 +75,7 @@ class Autoencoder(ModelMixin, ConfigMixin):
 
     def reconstruct(self, code: Code) -> Images:
         """Decode an unscaled code, without clamping: what training compares."""
-        patches = self.vae.decode(code, return_dict=False)[0]
+        patches = self.vae.decode(code, return_dict=False)[0]  # pyright: ignore[reportArgumentType]
         return (pixel_shuffle(patches, self.patch) + 1) / 2
 
     def encode(self, images: Images) -> Code:

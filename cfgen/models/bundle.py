@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
+from torch import nn
 
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
 from cfgen.models.saving import weights_hash
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,23 @@ class Bundle:
     def classifier(self) -> Classifier:
         """The classifier to be explained."""
         if self.own_classifier:
-            return import_classifier(self.own_classifier, self.classes).to(self.device)
-        return load_classifier(self.path / "classifier").to(self.device)
+            return self._place(import_classifier(self.own_classifier, self.classes, self.size))
+        return self._place(load_classifier(self.path / "classifier"))
 
     @cached_property
     def judges(self) -> dict[str, Classifier]:
         """The judges by name; none where the bundle has none."""
         found = load_judges(self.path / "judges")
-        return {name: judge.to(self.device) for name, judge in found.items()}
+        return {name: self._place(judge) for name, judge in found.items()}
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """The autoencoder."""
-        return load_autoencoder(self.path / "autoencoder").to(self.device)
+        return self._place(load_autoencoder(self.path / "autoencoder"))
+
+    def _place(self, model: Model) -> Model:
+        nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
+        return model
 
     @property
     def size(self) -> int:

@@ -67,6 +67,11 @@ class Classifier(ModelMixin, ConfigMixin):
         self.classes = tuple(classes)
         self.mean, self.std, self.temperature = mean, std, temperature
         self.thresholds = tuple(thresholds or [1 / len(classes)] * len(classes))
+        if len(self.thresholds) != len(self.classes) or min(self.thresholds) <= 0:
+            raise ValueError(
+                f"expected a positive threshold for each of {', '.join(self.classes)}, got "
+                f"{self.thresholds}; do give one a class"
+            )
 
     def forward(self, images: Images) -> Logits:
         """Calibrated logits of images in [0, 1]."""
@@ -113,26 +118,57 @@ def load_classifier(path: Path) -> Classifier:
     return cast("Classifier", load_model(Classifier, path))
 
 
-def import_classifier(name: str, classes: Sequence[str]) -> Classifier:
+def import_classifier(name: str, classes: Sequence[str], size: int) -> Classifier:
     """Wrap a user's own network, given as `package.module:function`.
 
     The function takes no arguments and returns a module from (batch, 1, h, w) images in [0, 1] to
     (batch, classes) logits, taken as they are: temperature 1, most probable class decided for.
 
+    Args:
+        name: of the function.
+        classes: names, in the order of the logits.
+        size: height and width of the images it will be given.
+
     Raises:
-        ValueError: no such function, or it does not return a module.
+        ValueError: no such function, or it does not return such a module.
     """
     module_name, _, function = name.partition(":")
     try:
-        network = getattr(import_module(module_name), function)()
+        make = getattr(import_module(module_name), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"expected --classifier package.module:function, importable from here, got {name!r} "
             f"({error}); do check the spelling and PYTHONPATH"
         ) from error
+    try:
+        network = make()
+    except TypeError as error:
+        raise ValueError(
+            f"expected {name} to be a function without arguments, got {error}; do wrap yours in one"
+        ) from error
     if not isinstance(network, nn.Module):
-        raise ValueError(f"expected {name} to return a torch.nn.Module, got {type(network)}")
-    classifier = Classifier(classes=list(classes), widths=[1])
+        raise ValueError(
+            f"expected {name} to return a torch.nn.Module, got {type(network)}; do return one"
+        )
+    _check_logits(name, network.cpu().eval(), len(classes), size)
+    classifier = Classifier(classes=list(classes), size=size, widths=[1])
     classifier.network = network
     classifier._set(classes, mean=0.0, std=1.0, temperature=1.0, thresholds=None)
     return classifier.eval().requires_grad_(False)
+
+
+def _check_logits(name: str, network: nn.Module, classes: int, size: int) -> None:
+    """Try a network on one image: a single logit, or three channels, would fail obscurely later."""
+    try:
+        with torch.inference_mode():
+            shape = tuple(network(torch.zeros(1, 1, size, size)).shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"expected {name} to take (batch, 1, {size}, {size}) images, got {error}; do wrap the "
+            "network in a module that makes of these what it needs"
+        ) from error
+    if shape != (1, classes):
+        raise ValueError(
+            f"expected {name} to give (1, {classes}) logits for one image, got {shape}; do return "
+            "one logit a class, in the order of the bundle's classes"
+        )

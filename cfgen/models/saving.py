@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors import SafetensorError
+from torch import nn
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -26,20 +28,33 @@ def load_model(kind: type[ModelMixin], path: Path) -> ModelMixin:
                 "with `cfgen train` or point to a folder that has one"
             )
     try:
-        made_as = json.loads((path / "config.json").read_text()).get("_class_name")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected JSON in {path / 'config.json'}, got {error}") from error
+        made_as = json.loads((path / "config.json").read_text())["_class_name"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"expected the JSON of a saved {kind.__name__} in {path / 'config.json'}, got "
+            f"{error!r}; do copy or train the model again"
+        ) from error
     if made_as != kind.__name__:
         raise ValueError(f"expected a saved {kind.__name__} in {path}, got a {made_as}")
     try:
-        model = kind.from_pretrained(path, local_files_only=True, low_cpu_mem_usage=False)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        model, info = kind.from_pretrained(
+            path,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            use_safetensors=True,  # never fall back on a pickle
+            output_loading_info=True,
+        )
+        # What the file lacks diffusers would leave at random, and say so in a log only.
+        if info["missing_keys"] or info["unexpected_keys"]:
+            raise ValueError(f"missing {info['missing_keys']}, unknown {info['unexpected_keys']}")
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         raise ValueError(
             f"expected the weights in {path} to fit their config.json, got {error}; do copy or "
             "train the model again"
         ) from error
     assert isinstance(model, ModelMixin)
-    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    nn.Module.to(model, memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False)
 
 
 def weights_hash(path: Path) -> str:
