@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
+    "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
     "phantoms": (
         "evaluation.phantoms:phantoms",
@@ -32,6 +33,7 @@ POSITIONAL = {
     "evaluate": "run",
     "compare": "runs",
     "report": "run",
+    "gallery": "run",
     "explain": "image",
 }
 INTERRUPTED = 130

@@ -9,14 +9,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args, get_type_hints
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.data.files import read_image
-from cfgen.data.preprocessing import Preprocessing
+from cfgen.data.preprocessing import preprocessing_of
 from cfgen.edits import class_mean
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.classifier import Classifier
@@ -31,6 +31,8 @@ ROUNDING = 1e-4
 """Log-odds beyond a decision threshold, so that rounding does not undo a flip."""
 OTHER = "other"
 """Target that stands for any class but the one predicted."""
+
+Decoding = Literal["residual", "plain"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Descent:
     weight: float = 0.1
     step_size: float = 0.01
     steps: int = 1000
-    decoding: Literal["residual", "plain"] = "residual"
+    decoding: Decoding = "residual"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class LineSearch:
     first: float = 0.05
     growth: float = 1.25
     steps: int = 40
-    decoding: Literal["residual", "plain"] = "residual"
+    decoding: Decoding = "residual"
 
 
 Settings = Descent | LineSearch
@@ -161,7 +163,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def settings_of(method: str, overrides: Mapping[str, float | str] | None = None) -> Settings:
+def settings_of(method: str, overrides: Mapping[str, int | float | str] | None = None) -> Settings:
     """Return the settings of a method, some of them replaced.
 
     Raises:
@@ -184,7 +186,23 @@ def settings_of(method: str, overrides: Mapping[str, float | str] | None = None)
         raise ValueError(
             f"expected one of the distances {', '.join(DISTANCES)}, got {overrides['distance']!r}"
         )
-    return replace(settings, **overrides)
+    hints = get_type_hints(type(settings))
+    chosen = {name: _typed(name, value, hints[name]) for name, value in overrides.items()}
+    return replace(settings, **chosen)
+
+
+def _typed(name: str, value: int | float | str, hint: object) -> int | float | str:
+    """Return a setting as the type it is declared with: a command line knows only 20 or 20.0."""
+    if hint is str or value in get_args(hint):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        if hint is float:
+            return float(value)
+        if hint is int and value == int(value) and value > 0:
+            return int(value)
+    kinds: dict[object, str] = {int: "a whole number above 0", float: "a number of 0 or more"}
+    wanted = kinds.get(hint) or " or ".join(get_args(hint))
+    raise ValueError(f"expected {wanted} as the setting {name}, got {value!r}; correct it")
 
 
 def search(
@@ -302,7 +320,7 @@ def explain(
     bundle: str | Path | Bundle,
     target: str | None = None,
     method: str = DEFAULT_METHOD,
-    settings: Mapping[str, float | str] | None = None,
+    settings: Mapping[str, int | float | str] | None = None,
     mask: Float[Tensor, "1 height width"] | None = None,
 ) -> Explanation:
     """Find the smallest change of one image that changes what the classifier says.
@@ -320,7 +338,14 @@ def explain(
     """
     models = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     if not isinstance(image, Tensor):
-        image = Preprocessing(**models.preprocessing)(read_image(Path(image)))  # pyright: ignore[reportArgumentType]
+        prepare = preprocessing_of(models.preprocessing, models.path / "bundle.yaml")
+        image = prepare(read_image(Path(image)), str(image))
+    for name, given in {"image": image, "mask": mask}.items():
+        if given is not None and given.shape != (1, models.size, models.size):
+            raise ValueError(
+                f"expected the {name} as (1, {models.size}, {models.size}), got "
+                f"{tuple(given.shape)}; do resize it, or give the image as a file"
+            )
     factual = image[None]
     goal = make_goal(models.classifier, factual, target)
     region = EVERYWHERE if mask is None else Region(mask[None])

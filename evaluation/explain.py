@@ -24,7 +24,7 @@ def explain(
     settings: dict[str, int | float | str] | None = None,
     classifier: str | None = None,
 ) -> str:
-    """Explain one image; write panels.png, layers.png, layers.csv and summary.md.
+    """Explain one image; write panels.png, layers.png, layers.csv and explanation.md.
 
     Args:
         image: JPEG, PNG, TIFF or DICOM file of one grey image.
@@ -56,7 +56,7 @@ def explain(
     rows = [layer._asdict() for layer in layers]
     write_file(out / "layers.csv", csv_text(rows, ("layer", "change", "relative")))
     text = _describe(image, models, found, method)
-    write_file(out / "summary.md", text)
+    write_file(out / "explanation.md", text)
     return text
 
 

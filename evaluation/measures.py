@@ -56,7 +56,13 @@ class Batch:
 
 
 def batches(run: Run, size: int, device: str) -> Iterator[Batch]:
-    """Yield a run's samples with their images, at most `size` at a time."""
+    """Yield a run's samples with their images, at most `size` at a time.
+
+    Raises:
+        ValueError: the size is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"expected a batch of 1 image or more, got {size}; give 64, say")
     row_of = {row["id"]: row for row in run.samples}
     for ids, factual, image in run.images():
         parts = zip(ids.split(size), factual.split(size), image.split(size), strict=True)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cfgen.data import phantom
-from cfgen.data.files import UnreadableImage
-from cfgen.data.preprocessing import Preprocessing
+from cfgen.data.pixels import UnreadableImage
+from cfgen.data.preprocessing import preprocessing_of
 from cfgen.data.samples import choose
 from cfgen.data.sources import open_source
 from cfgen.data.splits import samples_of
@@ -68,7 +68,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     bundle = load_bundle(found.config["bundle"], found.config.get("classifier"), device)
     instruments = _instruments(found, bundle, judges)
     measured = measure(found, instruments, batch_size)
-    notes = _drift(found, bundle, measured)
+    notes = _missing(found) + _drift(found, bundle, measured)
     try:
         real = _real_images(found, bundle)
     except ValueError as error:
@@ -185,7 +185,7 @@ def _real_images(run: Run, bundle: Bundle) -> dict[str, Images]:
     split = run.config.get("split")
     cut = bundle.path / "split.csv"
     samples = source.samples if split is None else samples_of(source, split, cut)
-    prepare = Preprocessing(**run.config["preprocessing"])
+    prepare = preprocessing_of(run.config["preprocessing"], run.path / "config.yaml")
     found = {}
     targets = {target_of(row) for row in run.samples}
     for name in (name for name in bundle.classes if name in targets):
@@ -199,6 +199,15 @@ def _real_images(run: Run, bundle: Bundle) -> dict[str, Images]:
     if not found:
         raise ValueError(f"{source.name} has no image of a target class to compare to.")
     return found
+
+
+def _missing(run: Run) -> list[str]:
+    """Say where the search was stopped before its last sample."""
+    tried = len(run.samples) + len(run.skipped)
+    asked = int(run.config.get("samples") or tried)
+    if tried >= asked:
+        return []
+    return [f"The search was stopped at {tried} of {asked} samples; the same command goes on."]
 
 
 def _drift(run: Run, bundle: Bundle, measured: list[Row]) -> list[str]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from cfgen.data.files import UnreadableImage, read_image
-from cfgen.data.preprocessing import Preprocessing
+from cfgen.data.files import read_image
+from cfgen.data.pixels import UnreadableImage
+from cfgen.data.preprocessing import Preprocessing, preprocessing_of
 from cfgen.data.samples import Sample, Source, choose
 from cfgen.data.sources import open_source
 from cfgen.data.splits import samples_of
@@ -75,9 +76,13 @@ def search(
         raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 64, say")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = load_bundle(bundle, classifier, device)
-    source = open_source(data, models.classes, size=models.size)
+    prepare = preprocessing_of(models.preprocessing, models.path / "bundle.yaml")
+    source = open_source(data, models.classes, size=prepare.size)
     samples = choose(samples_of(source, split, models.path / "split.csv"), limit)
     resolved = settings_of(method, settings)
+    region = _region(mask, bound, prepare, device)
+    task = _Task(models, method, resolved, target, confidence, region)
+    task.rehearse()
     config = {
         "command": "search",
         "bundle": _lasting(bundle) if "/" in bundle else bundle,
@@ -97,12 +102,9 @@ def search(
         "preprocessing": models.preprocessing,
         "weights": models.weights(),
         "manifest": _manifest(samples),
+        "samples": len(samples),
         "versions": {name: version(name) for name in ("cfgen", "torch", "diffusers", "numpy")},
     }
-    prepare = Preprocessing(**models.preprocessing)  # pyright: ignore[reportArgumentType]
-    region = _region(mask, bound, prepare, device)
-    task = _Task(models, method, resolved, target, confidence, region)
-    task.rehearse()
     finished = create_run(out, config)
     torch.manual_seed(seed)
     waiting = [sample for sample in samples if sample.id not in finished]

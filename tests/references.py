@@ -57,3 +57,64 @@ def least_strength(
     """The least strength on a fine grid at which a score reaches its bar."""
     strengths = np.linspace(0, upper, grid)
     return float(next(s for s in strengths if log_odds(float(s)) >= bar))
+
+
+def latent_descent(
+    factual: np.ndarray,
+    decoder: np.ndarray,
+    weights: np.ndarray,
+    bias: float,
+    bar: float,
+    *,
+    weight: float,
+    step_size: float,
+    steps: int,
+) -> tuple[np.ndarray, int]:
+    """Descent on the code of one image, for a linear score and a linear decoder, by hand.
+
+    factual: (pixels,); decoder: (pixels, code); score: weights . x + bias. Minimises
+    log(1 + exp(-score)) + weight * |x' - x|, with x' = clip(x + decoder @ move), by Adam.
+    The residual leaves nothing of the encoder: only how far the code has moved matters.
+    Returns the image that reached the bar, else the one of the highest score, and its step.
+    """
+    pixels, size = decoder.shape
+    move, first, second = [0.0] * size, [0.0] * size, [0.0] * size
+    best, best_score, best_step = factual.copy(), float(weights @ factual + bias), 0
+    for step in range(steps + 1):
+        raw = [
+            factual[i] + sum(decoder[i, j] * move[j] for j in range(size)) for i in range(pixels)
+        ]
+        image = np.array([min(max(value, 0.0), 1.0) for value in raw])
+        score = float(sum(weights[i] * image[i] for i in range(pixels)) + bias)
+        if score > best_score:
+            best, best_score, best_step = image, score, step
+        if score >= bar:
+            break
+        length = float(np.sqrt(np.sum((image - factual) ** 2)))
+        slope = -1 / (1 + np.exp(score))
+        for j in range(size):
+            gradient = 0.0
+            for i in range(pixels):
+                if 0 <= raw[i] <= 1:
+                    pull = weight * (image[i] - factual[i]) / length if length else 0.0
+                    gradient += decoder[i, j] * (slope * weights[i] + pull)
+            first[j] = 0.9 * first[j] + 0.1 * gradient
+            second[j] = 0.999 * second[j] + 0.001 * gradient**2
+            rate = first[j] / (1 - 0.9 ** (step + 1))
+            move[j] -= step_size * rate / (np.sqrt(second[j] / (1 - 0.999 ** (step + 1))) + 1e-8)
+    return best, best_step
+
+
+def along(
+    factual: np.ndarray, decode: Callable[[np.ndarray], np.ndarray], code: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Residual decoding of one image, as a function of how far its code is moved."""
+    residual = factual - decode(code)
+    return lambda move: np.clip(decode(code + move) + residual, 0, 1)
+
+
+def shift_direction(log_odds: Callable[[np.ndarray], float], code: np.ndarray) -> np.ndarray:
+    """Gradient of a score of code moves by central differences, as long as the code itself."""
+    steps = 1e-5 * np.eye(len(code))
+    gradient = np.array([(log_odds(step) - log_odds(-step)) / 2e-5 for step in steps])
+    return gradient / np.linalg.norm(gradient) * np.linalg.norm(code)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cfgen.cli import COMMANDS, INTERRUPTED, PARTS, main
 from cfgen.data.phantom import of_path, samples
+from evaluation.summary import ALL
 
 QUICK = ("--settings.weight", 0.1, "--settings.steps", 15)
 
@@ -43,7 +44,7 @@ def test_help_imports_neither_torch_nor_what_needs_it():
     code = (
         "import sys; from cfgen.cli import main; code = main(['--help']); "
         "heavy = {'torch', 'lightning', 'diffusers', 'matplotlib', 'numpy', 'jsonargparse'}; "
-        "sys.exit(code or ' '.join(heavy & set(sys.modules)))"
+        "sys.exit(code or ' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -117,14 +118,11 @@ def test_the_fixed_lines_work_one_after_the_other(films, tiny_bundle_path, tmp_p
 
 
 def test_a_run_is_evaluated_from_any_directory(films, tiny_bundle_path, tmp_path, monkeypatch):
-    monkeypatch.chdir(films.parent)
-    bundle = f"../{tiny_bundle_path.relative_to(tiny_bundle_path.parents[1])}"
-    monkeypatch.chdir(tiny_bundle_path.parent)
     (tmp_path / "data").symlink_to(films)
     (tmp_path / "bundle").symlink_to(tiny_bundle_path)
     monkeypatch.chdir(tmp_path)
     given = ("--bundle", "./bundle", "--data", "data", "--method", "pixel", *QUICK)
-    assert cfgen("search", *given, "--out", "run") == 0, bundle
+    assert cfgen("search", *given, "--out", "run") == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cfgen("evaluate", "../run") == 0
@@ -199,8 +197,8 @@ def test_what_the_user_stops_ends_without_a_traceback(tmp_path, monkeypatch, cap
 
 def test_phantoms_are_written_as_files_that_can_be_searched(tiny_bundle_path, tmp_path):
     assert cfgen("phantoms", "--out", tmp_path / "films", "--count", 4, "--size", 64) == 0
-    given = ("--bundle", tiny_bundle_path, "--data", tmp_path / "films", "--method", "pixel")
-    assert cfgen("search", *given, *QUICK, "--out", tmp_path / "run") == 0
+    given = ("--bundle", tiny_bundle_path, "--data", tmp_path / "films/test", "--split", "all")
+    assert cfgen("search", *given, "--method", "pixel", *QUICK, "--out", tmp_path / "run") == 0
     assert len((tmp_path / "run/samples.csv").read_text().splitlines()) == 5
 
 
@@ -219,6 +217,18 @@ def test_a_sweep_draws_its_tradeoff_and_compares_its_runs(
         for name in ("lambda-0", "lambda-0.5")
     ]
     assert weights == [0.0, 0.5]
+
+
+def test_a_sweep_of_images_that_are_at_their_target_says_so(
+    films, tiny_bundle_path, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        "evaluation.sweep.evaluate", lambda run: {"subsets": {ALL: {"metrics": {}}}}
+    )
+    given = ("--bundle", tiny_bundle_path, "--data", films, "--limit", 2, "--method", "pixel")
+    out = ("--weights", "[0.1]", "--settings.steps", 2, "--out", tmp_path / "sweep")
+    assert cfgen("sweep", *given, *out) == 2
+    assert "at their target" in capsys.readouterr().err
 
 
 def test_a_sweep_of_a_method_without_weight_is_refused(films, tiny_bundle_path, tmp_path, capsys):

@@ -25,7 +25,8 @@ from pydicom.uid import (
 )
 
 from cfgen.data import dicom
-from cfgen.data.files import UnreadableImage, read_image
+from cfgen.data.files import read_image
+from cfgen.data.pixels import UnreadableImage
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cfgen.data.duplicates import find_duplicates
-from cfgen.data.files import UnreadableImage
+from cfgen.data.pixels import UnreadableImage
 from cfgen.data.sources import open_source
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageCms
 from skimage.io import imread
 
-from cfgen.data import files
-from cfgen.data.files import UnreadableImage, read_image
+from cfgen.data.files import read_image
+from cfgen.data.pixels import UnreadableImage
 from cfgen.data.samples import choose
 from cfgen.data.sources import open_source
 
@@ -256,7 +256,7 @@ def test_tiny_and_constant_images_are_refused(tmp_path: Path, grey8):
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, grey8, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "MAX_PIXELS", 100)
+    monkeypatch.setattr("cfgen.data.pixels.MAX_PIXELS", 100)
     for name in ("film.png", "film.tif"):
         Image.fromarray(grey8).save(tmp_path / name)
         with pytest.raises(UnreadableImage, match=r"12 x 20 pixels .*scale it down"):

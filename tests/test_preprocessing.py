@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from cfgen.data.files import UnreadableImage
+from cfgen.data.pixels import UnreadableImage
 from cfgen.data.preprocessing import Preprocessing
 
 

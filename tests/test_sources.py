@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from cfgen.data import archives
-from cfgen.data.files import UnreadableImage
 from cfgen.data.patients import read_name
+from cfgen.data.pixels import UnreadableImage
 from cfgen.data.samples import Sample, choose
 from cfgen.data.sources import open_source
 from cfgen.data.splits import PatientLeak, check_leaks

@@ -107,7 +107,7 @@ def train_autoencoder(recipe: Recipe) -> None:
     if how.perceptual:
         perceptual = PerceptualDistance(load_classifier(recipe.bundle / "classifier"))
     module = AutoencoderTraining(autoencoder, perceptual, how, recipe.trainer.compile)
-    films = Films(train, val, how.schedule.batch_size, recipe.trainer.workers)
+    films = Films(train, val, how.schedule, recipe.trainer.workers)
     fit(module, films, recipe, PART)
     if module.global_rank == 0:
         autoencoder.cpu().eval()
@@ -125,6 +125,11 @@ def set_code_statistics(autoencoder: Autoencoder, train: ImageSet, batch_size: i
         scale = codes.std()
         labels = torch.tensor(train.labels)
         means = [codes[labels == index].mean(0) / scale for index in labels.unique()]
+        if len(means) != len(autoencoder.class_means):
+            raise ValueError(
+                f"expected training images of every class, got {len(means)} of "
+                f"{len(autoencoder.class_means)} classes; do add images of the others"
+            )
         autoencoder.set_statistics(torch.stack(means), scale)
 
 

@@ -80,7 +80,7 @@ def train_classifier(recipe: Recipe, part: str) -> None:
         widths=how.widths,
     )
     module = ClassifierTraining(classifier, how, recipe.trainer.compile)
-    films = Films(train, val, how.schedule.batch_size, recipe.trainer.workers)
+    films = Films(train, val, how.schedule, recipe.trainer.workers)
     fit(module, films, recipe, part)
     if module.global_rank == 0:
         classifier.cpu().eval()

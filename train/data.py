@@ -9,12 +9,13 @@ import lightning
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 from tqdm import tqdm
 
-from cfgen.data.files import UnreadableImage
+from cfgen.data.pixels import UnreadableImage
 from cfgen.data.preprocessing import Preprocessing
 from cfgen.data.samples import Sample, Source
+from train.recipe import Schedule
 
 
 class ImageSet(Dataset[tuple[Tensor, int]]):
@@ -56,25 +57,34 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
 class Films(lightning.LightningDataModule):
     """Training and validation images of a bundle, for any of its models."""
 
-    def __init__(self, train: ImageSet, val: ImageSet, batch_size: int, workers: int = 0) -> None:
+    def __init__(
+        self, train: ImageSet, val: ImageSet, schedule: Schedule, workers: int = 0
+    ) -> None:
         super().__init__()
         self.train, self.val = train, val
-        self.batch_size, self.workers = batch_size, workers
+        self.schedule, self.workers = schedule, workers
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled, in batches of one size."""
-        whole = len(self.train) >= self.batch_size
-        return self._loader(self.train, shuffle=True, drop_last=whole)
+        """In batches of one size, in an order that depends on nothing but seed and epoch."""
+        assert self.trainer is not None
+        processes = self.trainer.world_size
+        order = DistributedSampler(
+            self.train, processes, self.trainer.global_rank, seed=self.schedule.seed
+        )
+        whole = len(order) >= self.schedule.batch_size
+        return self._loader(self.train, order, drop_last=whole)
 
     def val_dataloader(self) -> DataLoader:
         """In order, all of them."""
-        return self._loader(self.val, shuffle=False, drop_last=False)
+        return self._loader(self.val)
 
-    def _loader(self, images: ImageSet, *, shuffle: bool, drop_last: bool) -> DataLoader:
+    def _loader(
+        self, images: ImageSet, order: Sampler | None = None, *, drop_last: bool = False
+    ) -> DataLoader:
         return DataLoader(
             images,
-            self.batch_size,
-            shuffle=shuffle,
+            self.schedule.batch_size,
+            sampler=order,
             drop_last=drop_last,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import lightning
 import torch
+import yaml
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -15,6 +17,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from numpy.random import SeedSequence
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,6 +31,9 @@ WARM_UP = 0.05
 def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: str) -> Path:
     """Train a module, or take up its training where it was left, and restore its best weights.
 
+    What is drawn at random in a step depends on seed, epoch, step and process only: a training
+    taken up ends where an uninterrupted one does, and no two processes augment alike.
+
     Args:
         module: what to train; it logs `val_loss`.
         films: its images.
@@ -36,11 +42,23 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
 
     Returns:
         The folder of its logs.
+
+    Raises:
+        ValueError: the training to take up was another one.
     """
     schedule, settings = schedule_of(recipe, part), recipe.trainer
     logs = recipe.logs / recipe.bundle.name / part
-    best = ModelCheckpoint(logs, "best", monitor="val_loss", enable_version_counter=False)
-    newest = ModelCheckpoint(logs, "last", enable_version_counter=False)
+    _agree(logs, recipe, part)
+    best = ModelCheckpoint(
+        logs,
+        "best",
+        monitor="val_loss",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+    )
+    newest = ModelCheckpoint(
+        logs, "last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
     trainer = lightning.Trainer(
         max_epochs=schedule.epochs,
         logger=_loggers(logs, settings),
@@ -66,8 +84,45 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
 
 def schedule_of(recipe: Recipe, part: str) -> Schedule:
     """The schedule of a part of the bundle."""
-    section = part.split("/")[0].removesuffix("s")
-    return getattr(recipe, section).schedule
+    return getattr(recipe, _section(part)).schedule
+
+
+def _section(part: str) -> str:
+    return part.split("/")[0].removesuffix("s")
+
+
+def _agree(logs: Path, recipe: Recipe, part: str) -> None:
+    """Note what is trained beside its checkpoints, or see that it is what was trained there."""
+    ours = asdict(getattr(recipe, _section(part)))
+    for name in ("epochs", "patience"):  # may be raised to train on
+        del ours["schedule"][name]
+    ours |= {"preprocessing": asdict(recipe.preprocessing), "bundle": str(recipe.bundle.resolve())}
+    noted = logs / "recipe.yaml"
+    if not (logs / "last.ckpt").exists():
+        logs.mkdir(parents=True, exist_ok=True)
+        noted.write_text(yaml.safe_dump(ours, sort_keys=False))
+    elif noted.exists() and yaml.safe_load(noted.read_text()) != ours:
+        raise ValueError(
+            f"expected the recipe in {noted}, whose training would be taken up, got {ours}; do "
+            f"remove {logs} to train anew, or give other --logs"
+        )
+
+
+class _StepSeed(Callback):
+    """Seeds every step of every process by itself, whatever was drawn before."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        entropy = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        torch.manual_seed(int(SeedSequence(entropy).generate_state(1)[0]))
 
 
 def optimiser(
@@ -87,14 +142,17 @@ def optimiser(
 
 def _callbacks(schedule: Schedule) -> list[Callback]:
     return [
+        _StepSeed(schedule.seed),
         EMAWeightAveraging(decay=schedule.ema),
-        EarlyStopping("val_loss", patience=schedule.patience),
+        # Not after an epoch that `max_steps` cut short, which is not validated.
+        EarlyStopping("val_loss", patience=schedule.patience, check_on_train_epoch_end=False),
         LearningRateMonitor("step"),
     ]
 
 
 def _loggers(logs: Path, settings: TrainerSettings) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(logs, name="", version="csv")]
+    # Without a version it makes one: a training taken up would else remove the log of its start.
+    loggers: list[Logger] = [CSVLogger(logs, name="csv")]
     if settings.tensorboard:
         loggers.append(TensorBoardLogger(logs, name="", version="tensorboard"))
     return loggers

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from cfgen.data.files import MIN_SIDE, UnreadableImage
+from cfgen.data.pixels import MIN_SIDE, UnreadableImage
 from cfgen.data.samples import Sample, Source, agree_on_classes
 from cfgen.types import Image
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer, Real
 
-from cfgen.data.files import check_pixels, grey_of, refuse
+from cfgen.data.pixels import check_pixels, grey_of, refuse
 from cfgen.types import Image
 
 try:

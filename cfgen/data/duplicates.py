@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
-from cfgen.data.files import refuse
+from cfgen.data.pixels import refuse
 from cfgen.data.samples import Sample, Source
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from cfgen.data.files import UnreadableImage
+from cfgen.data.pixels import UnreadableImage
 from cfgen.types import Image
 
 Aspect = Literal["stretch", "pad", "crop"]
@@ -104,6 +106,24 @@ class Preprocessing:
         return functional.interpolate(
             image[None], (height, width), mode=self.interpolation, antialias=True
         )[0]
+
+
+def preprocessing_of(described: Mapping[str, str | int], where: Path) -> Preprocessing:
+    """Make the preprocessing that a file describes.
+
+    Args:
+        described: the arguments of `Preprocessing`.
+        where: the file, to be named in an error.
+
+    Raises:
+        ValueError: something else is described.
+    """
+    try:
+        return Preprocessing(**described)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"expected a preprocessing in {where}, got {described} ({error}); restore it"
+        ) from error
 
 
 def _central_square(image: Image) -> Float[Tensor, "1 side side"]:

@@ -40,7 +40,14 @@ class Bundle:
         """The classifier to be explained."""
         if self.own_classifier:
             return self._place(import_classifier(self.own_classifier, self.classes, self.size))
-        return self._place(load_classifier(self.path / "classifier"))
+        found = load_classifier(self.path / "classifier")
+        if found.classes != self.classes:
+            raise ValueError(
+                f"expected the classes of bundle.yaml, {', '.join(self.classes)}, got "
+                f"{', '.join(found.classes)} in {self.path / 'classifier'}; do put the classifier "
+                "of this bundle there"
+            )
+        return self._place(found)
 
     @cached_property
     def judges(self) -> dict[str, Classifier]:

@@ -37,7 +37,7 @@ def load_model(kind: type[ModelMixin], path: Path) -> ModelMixin:
     if made_as != kind.__name__:
         raise ValueError(f"expected a saved {kind.__name__} in {path}, got a {made_as}")
     try:
-        model, info = kind.from_pretrained(
+        model, info = kind.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             path,
             local_files_only=True,
             low_cpu_mem_usage=False,

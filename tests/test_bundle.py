@@ -1,0 +1,107 @@
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cfgen.models.bundle as module
+from cfgen.models.bundle import find_bundle, load_bundle
+from cfgen.models.classifier import load_classifier
+from cfgen.models.saving import WEIGHTS
+
+
+@pytest.fixture
+def copy(tiny_bundle_path, tmp_path) -> Path:
+    """A bundle of one's own, to spoil."""
+    return shutil.copytree(tiny_bundle_path, tmp_path / "copy")
+
+
+def test_a_bundle_opens_with_what_its_description_says(tiny_bundle_path):
+    bundle = load_bundle(tiny_bundle_path)
+    assert bundle.classes == ("NORMAL", "OPACITY")
+    assert bundle.size == 64
+    assert bundle.preprocessing["aspect"] == "pad"
+    assert bundle.path == tiny_bundle_path
+
+
+def test_models_are_read_when_they_are_asked_for(copy):
+    for part in ("classifier", "judges", "autoencoder"):
+        shutil.rmtree(copy / part)
+    bundle = load_bundle(copy)
+    assert bundle.judges == {}
+    with pytest.raises(ValueError, match=r"a saved Classifier in .*copy/classifier"):
+        _ = bundle.classifier
+    with pytest.raises(ValueError, match=r"a saved Autoencoder in .*copy/autoencoder"):
+        _ = bundle.autoencoder
+
+
+def test_judges_come_by_name(tiny_bundle):
+    (name,) = tiny_bundle.judges
+    images = torch.rand(2, 1, 64, 64)
+    assert name == "second"
+    expected = load_classifier(tiny_bundle.path / "judges" / "second")(images)
+    assert torch.equal(tiny_bundle.judges[name](images), expected)
+    assert not torch.equal(tiny_bundle.classifier(images), expected)
+
+
+def test_a_name_finds_a_shipped_bundle_from_any_folder(tmp_path, tiny_bundle_path, monkeypatch):
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "cfgen" / "models" / "bundle.py"))
+    shutil.copytree(tiny_bundle_path, tmp_path / "checkpoints" / "beside")
+    shutil.copytree(tiny_bundle_path, tmp_path / "cfgen" / "checkpoints" / "inside")
+    monkeypatch.chdir(tmp_path.parent)
+    assert find_bundle("beside") == tmp_path / "checkpoints" / "beside"
+    assert find_bundle("inside") == tmp_path / "cfgen" / "checkpoints" / "inside"
+    with pytest.raises(ValueError, match=r"a shipped one \(beside, inside\)"):
+        find_bundle("elsewhere")
+
+
+def test_without_a_slash_a_folder_here_is_not_meant(copy, monkeypatch):
+    monkeypatch.chdir(copy.parent)
+    assert find_bundle("./copy") == Path("copy")
+    assert find_bundle(copy) == copy
+    with pytest.raises(ValueError, match="or give a path with a slash in it"):
+        find_bundle("copy")
+
+
+def test_a_path_without_a_bundle_is_named(tmp_path):
+    with pytest.raises(ValueError, match=rf"in {tmp_path}/none, got none"):
+        load_bundle(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "{", "classes: [A, B]", "preprocessing: {size: 64}", "\x00"]
+)
+def test_a_description_that_is_none_is_named(copy, text):
+    (copy / "bundle.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"classes and preprocessing in .*copy/bundle\.yaml"):
+        load_bundle(copy)
+
+
+def test_a_classifier_of_ones_own_stands_in(copy, tmp_path, monkeypatch):
+    (tmp_path / "mine_in_bundle.py").write_text(
+        "from torch import nn\n"
+        "def mean():\n"
+        "    return nn.Sequential(nn.AvgPool2d(64), nn.Flatten(), nn.Linear(1, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    shutil.rmtree(copy / "classifier")
+    bundle = load_bundle(copy, classifier="mine_in_bundle:mean")
+    assert isinstance(bundle.classifier.network[-1], nn.Linear)
+    assert bundle.classifier(torch.rand(3, 1, 64, 64)).shape == (3, 2)
+    del sys.modules["mine_in_bundle"]
+
+
+def test_hashes_are_those_of_the_weights_and_change_with_them(copy):
+    bundle = load_bundle(copy)
+    before = bundle.weights()
+    assert set(before) == {"classifier", "judges/second", "autoencoder"}
+    for part, digest in before.items():
+        assert digest == hashlib.sha256((copy / part / WEIGHTS).read_bytes()).hexdigest()
+    changed = load_classifier(copy / "classifier")
+    next(changed.parameters()).data.mul_(1.01)
+    changed.save_pretrained(copy / "classifier")
+    after = bundle.weights()
+    assert [part for part in after if after[part] != before[part]] == ["classifier"]
