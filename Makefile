@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check
+.PHONY: demo test check table
 
 demo: .venv/base
 	$(BIN)/cfgen demo
@@ -25,3 +25,13 @@ check: .venv/test
 .venv/test: .venv/base
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
+
+# The comparison in the README, on a folder of Kermany's films: make table XRAYS=DIR
+table: .venv/base
+	@test -d "$(XRAYS)" || { echo "expected a folder of X-rays, got '$(XRAYS)'; do make table XRAYS=DIR"; exit 2; }
+	for method in pixel latent latent-shift class-mean; do \
+		$(BIN)/cfgen search --bundle kermany-128 --data "$(XRAYS)" --split test \
+			--method $$method --out runs/$$method && \
+		$(BIN)/cfgen evaluate runs/$$method || exit 1; \
+	done
+	$(BIN)/cfgen compare runs/pixel runs/latent runs/latent-shift runs/class-mean --out runs/table

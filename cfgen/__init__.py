@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cfgen.methods import explain
+    from cfgen.explanation import explain
     from cfgen.models.bundle import load_bundle
     from cfgen.types import Counterfactuals, Goal, Outcome
 
@@ -18,7 +18,7 @@ _HOME = {
     "Counterfactuals": "cfgen.types",
     "Goal": "cfgen.types",
     "Outcome": "cfgen.types",
-    "explain": "cfgen.methods",
+    "explain": "cfgen.explanation",
     "load_bundle": "cfgen.models.bundle",
 }
 

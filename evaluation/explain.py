@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from cfgen import metrics
-from cfgen.methods import DEFAULT_METHOD, Explanation
-from cfgen.methods import explain as find
+from cfgen.explanation import Explanation
+from cfgen.explanation import explain as find
+from cfgen.methods import DEFAULT_METHOD
 from cfgen.models.bundle import Bundle, load_bundle
 from evaluation import figures
 from evaluation.tables import csv_text

@@ -20,7 +20,8 @@ from cfgen.data.preprocessing import Preprocessing, preprocessing_of
 from cfgen.data.samples import Sample, Source, choose
 from cfgen.data.sources import open_source
 from cfgen.data.splits import samples_of
-from cfgen.methods import CONFIDENCE, DEFAULT_METHOD, OTHER, Settings, make_goal, settings_of
+from cfgen.goals import CONFIDENCE, OTHER, make_goal
+from cfgen.methods import DEFAULT_METHOD, Settings, settings_of
 from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import Region
@@ -226,7 +227,7 @@ def _region(path: Path | None, bound: float, prepare: Preprocessing, device: str
 def _lasting(path: str | Path) -> str:
     """Name a path so that the run can be evaluated from any directory."""
     found = Path(path).expanduser()
-    return str(found.absolute()) if found.exists() else str(path)
+    return str(found.resolve()) if found.exists() else str(path)
 
 
 def _manifest(samples: Sequence[Sample]) -> str:

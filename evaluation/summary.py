@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 
-from cfgen.methods import OTHER
+from cfgen.goals import OTHER
 from cfgen.metrics import estimate
 from cfgen.types import Outcome
 from evaluation.definitions import METRICS, describe

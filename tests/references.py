@@ -73,7 +73,7 @@ def latent_descent(
     """Descent on the code of one image, for a linear score and a linear decoder, by hand.
 
     factual: (pixels,); decoder: (pixels, code); score: weights . x + bias. Minimises
-    log(1 + exp(-score)) + weight * |x' - x|, with x' = clip(x + decoder @ move), by Adam.
+    log(1 + exp(-score)) + weight * |x' - x|^2, with x' = clip(x + decoder @ move), by Adam.
     The residual leaves nothing of the encoder: only how far the code has moved matters.
     Returns the image that reached the bar, else the one of the highest score, and its step.
     """
@@ -90,13 +90,12 @@ def latent_descent(
             best, best_score, best_step = image, score, step
         if score >= bar:
             break
-        length = float(np.sqrt(np.sum((image - factual) ** 2)))
         slope = -1 / (1 + np.exp(score))
         for j in range(size):
             gradient = 0.0
             for i in range(pixels):
                 if 0 <= raw[i] <= 1:
-                    pull = weight * (image[i] - factual[i]) / length if length else 0.0
+                    pull = 2 * weight * (image[i] - factual[i])
                     gradient += decoder[i, j] * (slope * weights[i] + pull)
             first[j] = 0.9 * first[j] + 0.1 * gradient
             second[j] = 0.999 * second[j] + 0.001 * gradient**2

@@ -50,7 +50,8 @@ def fit_threshold(probability: Float[ndarray, " batch"], labels: Int[ndarray, " 
     """The threshold of the second class's probability with the best balanced accuracy.
 
     Youden's J is constant between two neighbouring probabilities; of the best interval the middle
-    is taken on the scale of log-odds, where scores are spread evenly.
+    is taken on the scale of log-odds, where scores are spread evenly. Of several equally good
+    intervals it is that in the midst of them.
 
     Raises:
         ValueError: only one class is there, or all probabilities are the same.
@@ -68,7 +69,8 @@ def fit_threshold(probability: Float[ndarray, " batch"], labels: Int[ndarray, " 
     decided = odds[None, :] >= between[:, None]
     balanced = decided[:, labels == 1].mean(1) + 1 - decided[:, labels == 0].mean(1)
     best = between[np.flatnonzero(balanced >= balanced.max() - 1e-12)]
-    return float(1 / (1 + np.exp(-(best[0] + best[-1]) / 2)))
+    middle = best[np.abs(best - (best[0] + best[-1]) / 2).argmin()]
+    return float(1 / (1 + np.exp(-middle)))
 
 
 def calibration_error(

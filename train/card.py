@@ -61,6 +61,7 @@ def write_card(recipe: Recipe, part: str) -> None:
     """Write the card of one part of a bundle: BUNDLE/PART/README.md."""
     section, _, name = part.replace("judges/", "judge/").partition("/")
     how = asdict(getattr(recipe, section))
+    remark = how.pop("remark")
     sides = list(read_split(recipe.bundle / "split.csv").values())
     readings = read_readings(recipe.bundle, part)
     looks = sorted({(r.date, r.split) for r in readings if r.split != "val"})
@@ -80,6 +81,8 @@ validation, cut by patient where patients are known (`split.csv`).
 ```yaml
 {yaml.safe_dump(how, sort_keys=False, default_flow_style=None).strip()}
 ```
+
+{remark}
 
 **Measured** by `cfgen train measure --config train/configs/{recipe.bundle.name}.yaml --data DIR
 --split SPLIT`, with 95 % intervals (bootstrap over patients). Choices were made on `val`, which is

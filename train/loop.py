@@ -94,6 +94,7 @@ def _section(part: str) -> str:
 def _agree(logs: Path, recipe: Recipe, part: str) -> None:
     """Note what is trained beside its checkpoints, or see that it is what was trained there."""
     ours = asdict(getattr(recipe, _section(part)))
+    del ours["remark"]
     for name in ("epochs", "patience"):  # may be raised to train on
         del ours["schedule"][name]
     ours |= {"preprocessing": asdict(recipe.preprocessing), "bundle": str(recipe.bundle.resolve())}

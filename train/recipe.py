@@ -66,11 +66,13 @@ class ClassifierRecipe:
         architecture: see `cfgen.models.networks.build_network`.
         widths: channels a stage, for the compact residual network.
         name: of a judge, and of its folder; a classifier has none.
+        remark: what else the card is to say of this very model.
     """
 
     architecture: str = "compact-resnet"
     widths: list[int] | None = None
     name: str = ""
+    remark: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -88,6 +90,7 @@ class AutoencoderRecipe:
         kl: weight of the Kullback-Leibler term.
         perceptual: weight of the distance in the features of the bundle's own classifier.
         adversarial: weight of the patch discriminator's term; 0 trains without one.
+        remark: what else the card is to say of this very model.
     """
 
     patch: int = 4
@@ -98,6 +101,7 @@ class AutoencoderRecipe:
     kl: float = 1e-6
     perceptual: float = 0.1
     adversarial: float = 0.0
+    remark: str = ""
     schedule: Schedule = field(default_factory=lambda: Schedule(batch_size=16, weight_decay=0.0))
     augmentation: Augmentation = field(default_factory=Augmentation)
 

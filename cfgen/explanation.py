@@ -1,0 +1,88 @@
+"""The call that explains one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cfgen.data.files import read_image
+from cfgen.data.preprocessing import preprocessing_of
+from cfgen.goals import make_goal
+from cfgen.methods import DEFAULT_METHOD, search, settings_of
+from cfgen.models.bundle import Bundle, load_bundle
+from cfgen.spaces import EVERYWHERE, Region
+from cfgen.types import Image, Outcome
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The counterfactual of one image, and what the classifier made of both.
+
+    Attributes:
+        factual: the image in [0, 1].
+        counterfactual: the image found, in [0, 1].
+        outcome: how the search ended.
+        classes: names.
+        before: calibrated probabilities of the factual, one a class.
+        after: the same of the counterfactual.
+        decided_before: name of the class that the classifier decides for, by its thresholds.
+        decided_after: the same of the counterfactual.
+    """
+
+    factual: Image
+    counterfactual: Image
+    outcome: Outcome
+    classes: tuple[str, ...]
+    before: Float[Tensor, " classes"]
+    after: Float[Tensor, " classes"]
+    decided_before: str
+    decided_after: str
+
+
+def explain(
+    image: str | Path | Image,
+    bundle: str | Path | Bundle,
+    target: str | None = None,
+    method: str = DEFAULT_METHOD,
+    settings: Mapping[str, int | float | str] | None = None,
+    mask: Float[Tensor, "1 height width"] | None = None,
+) -> Explanation:
+    """Find the smallest change of one image that changes what the classifier says.
+
+    Args:
+        image: a file, or an image in [0, 1] of the bundle's size.
+        bundle: a bundle, its path, or a shipped one's name.
+        target: name of a class; see `cfgen.goals.make_goal`.
+        method: a name in `METHODS`.
+        settings: of the method, those that are not to be its own.
+        mask: 1 where the image may change, 0 where it may not; None for everywhere.
+
+    Raises:
+        ValueError: the image, the bundle, the target or the method is not to be had.
+    """
+    models = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    if not isinstance(image, Tensor):
+        prepare = preprocessing_of(models.preprocessing, models.path / "bundle.yaml")
+        image = prepare(read_image(Path(image)), str(image))
+    for name, given in {"image": image, "mask": mask}.items():
+        if given is not None and given.shape != (1, models.size, models.size):
+            raise ValueError(
+                f"expected the {name} as (1, {models.size}, {models.size}), got "
+                f"{tuple(given.shape)}; do resize it, or give the image as a file"
+            )
+    factual = image[None]
+    goal = make_goal(models.classifier, factual, target)
+    region = EVERYWHERE if mask is None else Region(mask[None])
+    found = search(models, goal, factual, method, settings_of(method, settings), region)
+    with torch.inference_mode():
+        logits = models.classifier(torch.cat([factual, found.images]))
+    before, after = logits.softmax(1)
+    decided = [models.classes[index] for index in models.classifier.decide(logits).tolist()]
+    return Explanation(
+        image, found.images[0], found.outcomes[0], models.classes, before, after, *decided
+    )
