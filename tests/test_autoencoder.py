@@ -130,7 +130,7 @@ def training(**settings):
 
 def loss_of(module):
     torch.manual_seed(3)  # of the sampled code
-    return module.training_step((films(), torch.zeros(4, dtype=torch.long)), 0).item()
+    return module.training_step([films(), torch.zeros(4, dtype=torch.long)], 0).item()
 
 
 def test_the_kullback_leibler_term_is_the_closed_form_and_is_added():

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,7 @@ def films(tmp_path_factory) -> Path:
 @pytest.fixture
 def bundle(tiny_bundle_path, films, tmp_path) -> Path:
     """The tiny bundle with a cut of these films: three of every class for validation."""
-    path = tmp_path / "tiny"
-    path.mkdir()
-    for entry in tiny_bundle_path.iterdir():
-        (path / entry.name).symlink_to(entry) if entry.is_file() else _copy(entry, path)
+    path = shutil.copytree(tiny_bundle_path, tmp_path / "tiny")
     rows = [["path", "split"]]
     for place, file in enumerate(sorted((films / "train").rglob("*.png"))):
         side = "val" if place % 8 < 3 else "train"
@@ -49,13 +47,6 @@ def bundle(tiny_bundle_path, films, tmp_path) -> Path:
     with (path / "split.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
     return path
-
-
-def _copy(folder: Path, to: Path) -> None:
-    for file in folder.rglob("*.*"):
-        copy = to / folder.name / file.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(file.read_bytes())
 
 
 @pytest.fixture
@@ -128,6 +119,27 @@ def test_what_is_read_off_the_autoencoder_is_what_numpy_finds(recipe, bundle, fi
     }.items():
         agrees = (model.predict(images) == model.predict(rebuilt)).double().mean().item()
         assert found[f"agreement of {name}"].value == pytest.approx(agrees, abs=1e-3)
+
+
+def test_auroc_is_of_probabilities_however_small_the_logits(recipe, bundle, films):
+    model = load_bundle(bundle).classifier
+    images, labels = images_of(films, bundle, "test")
+    features, last = model.features(images), model.network.head[-1]
+    with torch.no_grad():
+        # Both logits grow with the class, the second one faster, and all lie in [0, 1].
+        apart = features[labels == 1].mean(0) - features[labels == 0].mean(0)
+        last.weight[:] = torch.stack([0.9 * apart, apart]) / (features @ apart).abs().max() / 4
+        last.bias[:] = 0.5
+    model.save_pretrained(bundle / "classifier")
+    main(["--config", str(recipe), "--split", "test"])
+    logits = model(images)
+    assert logits.min() > 0
+    assert logits.max() < 1
+    p = logits.double().softmax(1)[:, 1].numpy()
+    pairs = p[labels == 1][:, None] - p[labels == 0][None]
+    found = newest(bundle, "classifier", "test")["AUROC"].value
+    assert found == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean(), abs=1e-3)
+    assert found > 0.6
 
 
 def test_every_look_at_a_split_is_kept_and_named_on_the_card(recipe, bundle):

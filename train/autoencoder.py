@@ -6,7 +6,6 @@ import sys
 
 import lightning
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 
 from cfgen.models.autoencoder import Autoencoder
@@ -14,7 +13,7 @@ from cfgen.models.classifier import load_classifier
 from cfgen.types import Images
 from train.augment import augment
 from train.command import parse_recipe
-from train.data import Films, ImageSet
+from train.data import Batch, Films, ImageSet
 from train.loop import fit, optimiser
 from train.losses import PatchDiscriminator, PerceptualDistance, discriminator_loss, fooling_loss
 from train.measure import measure
@@ -45,7 +44,7 @@ class AutoencoderTraining(lightning.LightningModule):
             self.autoencoder.vae.encoder.compile()
             self.autoencoder.vae.decoder.compile()
 
-    def training_step(self, batch: tuple[Images, Int[Tensor, " batch"]], _: int) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """One step of the autoencoder and, in the same backward pass, of the discriminator."""
         images = augment(batch[0], self.how.augmentation)
         terms, rebuilt = self._terms(images, sample=True)
@@ -58,7 +57,7 @@ class AutoencoderTraining(lightning.LightningModule):
         self.log_dict({f"train_{name}": value for name, value in terms.items()}, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: tuple[Images, Int[Tensor, " batch"]], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Log the loss without its adversarial term, which is no measure of progress."""
         terms, _rebuilt = self._terms(batch[0], sample=False)
         loss = terms["reconstruction"] + self.how.perceptual * terms["perceptual"]

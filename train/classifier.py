@@ -6,7 +6,6 @@ import sys
 
 import lightning
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAUROC
 
@@ -15,7 +14,7 @@ from cfgen.types import Images, Logits
 from train.augment import augment
 from train.calibration import calibrate
 from train.command import parse_recipe
-from train.data import Films
+from train.data import Batch, Films
 from train.loop import fit, optimiser
 from train.measure import measure
 from train.preparation import prepare
@@ -40,18 +39,18 @@ class ClassifierTraining(lightning.LightningModule):
         """Class logits."""
         return self.forward_pass(images.contiguous(memory_format=torch.channels_last))
 
-    def training_step(self, batch: tuple[Images, Int[Tensor, " batch"]], _: int) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss on images changed at random."""
         images, labels = batch
         loss = self.loss(self(augment(images, self.how.augmentation)), labels)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: tuple[Images, Int[Tensor, " batch"]], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Log what early stopping watches."""
         images, labels = batch
         logits = self(images).float()
-        self.auroc.update(logits, labels)
+        self.auroc.update(logits.softmax(1), labels)
         self.log("val_loss", self.loss(logits, labels), prog_bar=True, sync_dist=True)
         self.log("val_auroc", self.auroc, prog_bar=True)
 

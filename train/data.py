@@ -17,6 +17,9 @@ from cfgen.data.preprocessing import Preprocessing
 from cfgen.data.samples import Sample, Source
 from train.recipe import Schedule
 
+Batch = list[Tensor]
+"""Images in [0, 1] and the indices of their classes, as a loader collates them."""
+
 
 class ImageSet(Dataset[tuple[Tensor, int]]):
     """Preprocessed images held in memory, with their labels.

@@ -83,7 +83,9 @@ def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Stati
     def auroc(drawn: Int[ndarray, " drawn"]) -> float:
         if len(labels[drawn].unique()) < len(labels.unique()):
             return float("nan")  # torchmetrics would call it zero
-        return float(multiclass_auroc(logits[drawn], labels[drawn], len(classifier.classes)))
+        # Of probabilities: logits that all lie in [0, 1] torchmetrics would take for such.
+        p = logits[drawn].softmax(1)
+        return float(multiclass_auroc(p, labels[drawn], len(classifier.classes)))
 
     def cross(drawn: Int[ndarray, " drawn"]) -> float:
         return float(cross_entropy(logits[drawn], labels[drawn]))

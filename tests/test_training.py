@@ -1,0 +1,345 @@
+"""Real trainings of tiny models on a few phantoms, in this process and in two others."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from cfgen.data.phantom import of_path, samples
+from cfgen.data.splits import PatientLeak, read_split
+from cfgen.models.bundle import load_bundle
+from cfgen.models.saving import WEIGHTS
+from train import autoencoder, classifier, measure
+
+REPOSITORY = Path(__file__).parents[1]
+
+# What Lightning has to say of tiny data, of a frozen perceptual network, and of its own code.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        "The number of training batches",
+        "Checkpoint directory .* exists and is not empty",
+        "Found .* module\\(s\\) in eval mode at the start of training",
+        "The '.*_dataloader' does not have many workers",
+        "GPU available but not used",
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    )
+]
+
+
+def draw_films(root: Path, counts: dict[str, int]) -> list[str]:
+    """Write phantoms as a class-folder tree; return their paths in it."""
+    drawn = samples(counts)
+    for sample in drawn:
+        path = root / sample.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = (of_path(sample.path, 64).image[0] * 255).round().byte().numpy()
+        Image.fromarray(pixels).save(path)
+    return [sample.path for sample in drawn]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("films")
+    draw_films(root, {"train": 24, "test": 4})
+    return root
+
+
+def write_recipe(folder: Path, data: Path, **sections) -> Path:
+    """A recipe for tiny models; its bundle and logs go into the same folder."""
+    schedule = {"batch_size": 8, "ema": 0.5, "epochs": 2}
+    network = {"architecture": "compact-resnet", "widths": [8, 16]}
+    described = {
+        "bundle": str(folder / "tiny"),
+        "data": str(data),
+        "logs": str(folder / "logs"),
+        "preprocessing": {"size": 64},
+        "classifier": {**network, "schedule": {**schedule, "seed": 11}},
+        "judge": {**network, "name": "second", "schedule": {**schedule, "epochs": 1, "seed": 12}},
+        "autoencoder": {
+            "widths": [16, 32], "latent_channels": 4, "perceptual": 0.2, "adversarial": 0.1,
+            "schedule": {**schedule, "epochs": 1, "seed": 13},
+        },
+        "trainer": {"accelerator": "cpu", "devices": 1},
+        "card": "Phantoms of the tests, CC0.",
+        **sections,
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(described))
+    return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_and_tidy():
+    """Few bootstrap draws, and none of Lightning's marks left in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "DRAWS", 5)
+        for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+            patch.setenv(name, "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def recipe(films, tmp_path_factory) -> Path:
+    return write_recipe(tmp_path_factory.mktemp("trained"), films)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe) -> Path:
+    """A bundle whose parts have all been trained, one after another."""
+    for main in (classifier.main, classifier.main_judge, autoencoder.main):
+        main(["--config", str(recipe)])
+    return recipe.parent / "tiny"
+
+
+def weights_of(folder: Path):
+    return load_file(folder / WEIGHTS)
+
+
+def steps_of(logs: Path) -> list[list[int]]:
+    """Steps that each start of a training has logged."""
+    files = sorted((logs / "csv").rglob("metrics.csv"))
+    return [
+        [int(row["step"]) for row in csv.DictReader(file.read_text().splitlines())]
+        for file in files
+    ]
+
+
+def test_a_bundle_has_the_files_it_promises(trained):
+    for part in ("classifier", "judges/second", "autoencoder"):
+        for name in ("config.json", WEIGHTS, "README.md"):
+            assert (trained / part / name).stat().st_size > 0
+    for name in ("bundle.yaml", "split.csv", "readings.csv"):
+        assert (trained / name).stat().st_size > 0
+    described = yaml.safe_load((trained / "bundle.yaml").read_text())
+    assert described["classes"] == ["NORMAL", "OPACITY"]
+    assert described["size"] == described["preprocessing"]["size"] == 64
+
+
+def test_the_cut_holds_every_training_image_once_and_no_test_image(trained, films):
+    cut = read_split(trained / "split.csv")
+    assert set(cut) == {p.relative_to(films).as_posix() for p in films.glob("train/*/*.png")}
+    held_out = [path for path, side in cut.items() if side == "val"]
+    assert sorted(path.split("/")[1] for path in held_out) == ["NORMAL", "OPACITY"]
+
+
+def test_a_trained_bundle_opens_and_works(trained, films):
+    bundle = load_bundle(trained)
+    files = sorted(films.glob("train/*/*.png"))
+    kept = {p for p, side in read_split(trained / "split.csv").items() if side == "train"}
+    pixels = [
+        np.asarray(Image.open(file), dtype=np.float32) / 255
+        for file in files
+        if file.relative_to(films).as_posix() in kept
+    ]
+    images = torch.tensor(np.stack(pixels))[:, None]
+    assert bundle.classifier.mean == pytest.approx(images.mean().item(), abs=1e-3)
+    assert bundle.classifier.std == pytest.approx(images.std().item(), abs=1e-3)
+    assert bundle.classifier.temperature != 1.0
+    assert sum(bundle.classifier.thresholds) == pytest.approx(1)
+    assert list(bundle.judges) == ["second"]
+    codes = bundle.autoencoder.encode(images)
+    assert codes.std().item() == pytest.approx(1, abs=0.01)
+    assert bundle.autoencoder.class_means.abs().sum() > 0
+
+
+def test_cards_name_seed_command_and_licence(trained):
+    for part, seed, command in (
+        ("classifier", 11, "train classifier"),
+        ("judges/second", 12, "train judge"),
+        ("autoencoder", 13, "train autoencoder"),
+    ):
+        card = (trained / part / "README.md").read_text()
+        assert f"with seed {seed}" in card
+        assert f"cfgen {command} --config" in card
+        assert "Phantoms of the tests, CC0." in card
+        assert "val (n = 2)" in card
+
+
+def test_the_autoencoder_leaves_the_classifier_it_learned_from_alone(trained, recipe, tmp_path):
+    # The classifier's weights in the autoencoder's checkpoint are those of the bundle.
+    checkpoint = torch.load(
+        recipe.parent / "logs" / "tiny" / "autoencoder" / "last.ckpt", weights_only=True
+    )
+    state, prefix = checkpoint["state_dict"], "perceptual.classifier."
+    seen = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    saved = weights_of(trained / "classifier")
+    assert seen.keys() == saved.keys()
+    assert all(torch.allclose(seen[name], saved[name], atol=1e-6) for name in saved)
+    assert any(name.startswith("discriminator.") for name in state)
+
+
+def test_checkpoints_hold_every_weight_once(trained, recipe):
+    logs = recipe.parent / "logs" / "tiny" / "classifier"
+    for name in ("best.ckpt", "last.ckpt"):
+        state = torch.load(logs / name, weights_only=True)["state_dict"]
+        assert {key.split(".")[0] for key in state} == {"classifier"}
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (["--preprocessing.intensity", "minmax"], "minmax"),
+        (["--preprocessing.size", "32"], "'size': 32"),
+        (["--classes", "[OPACITY, NORMAL]"], r"\['OPACITY', 'NORMAL'\]"),
+    ],
+)
+def test_another_preprocessing_in_the_same_bundle_is_refused(trained, recipe, change, got):
+    before = (trained / "bundle.yaml").read_text()
+    with pytest.raises(ValueError, match=rf"agree with .*tiny/bundle\.yaml.*got .*{got}"):
+        classifier.main_judge(["--config", str(recipe), *change])
+    assert (trained / "bundle.yaml").read_text() == before
+
+
+def test_new_training_images_need_a_new_bundle(trained, recipe, films, tmp_path):
+    more = shutil.copytree(films, tmp_path / "more")
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(more / "train" / "NORMAL" / "extra.png")
+    with pytest.raises(ValueError, match=r"every training image in .*split\.csv.*extra\.png"):
+        classifier.main(["--config", str(recipe), "--data", str(more)])
+
+
+def test_the_autoencoder_needs_its_classifier_first(films, tmp_path):
+    with pytest.raises(ValueError, match=r"a saved Classifier in .*classifier, got no config"):
+        autoencoder.main(["--config", str(write_recipe(tmp_path, films))])
+
+
+def test_more_epochs_are_added_to_what_is_there(films, tmp_path):
+    recipe = write_recipe(tmp_path, films)
+    logs = tmp_path / "logs" / "tiny" / "classifier"
+    classifier.main(["--config", str(recipe), "--classifier.schedule.epochs", "1"])
+    first = torch.load(logs / "last.ckpt", weights_only=True)
+    classifier.main(["--config", str(recipe)])
+    second = torch.load(logs / "last.ckpt", weights_only=True)
+    assert (first["global_step"], second["global_step"]) == (2, 4)
+    taken = [float(s["step"]) for s in second["optimizer_states"][0]["state"].values()]
+    assert set(taken) == {4.0}
+    # Each start keeps a log of its own.
+    assert steps_of(logs) == [[1], [3]]
+
+
+def test_a_training_cut_off_ends_where_an_uninterrupted_one_does(films, tmp_path, monkeypatch):
+    whole, cut = (write_recipe(tmp_path / name, films) for name in ("whole", "cut"))
+    classifier.main(["--config", str(whole)])
+    augment, calls = classifier.augment, []
+
+    def until_the_power_fails(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise OSError("no power")
+        return augment(*arguments)
+
+    monkeypatch.setattr(classifier, "augment", until_the_power_fails)
+    with pytest.raises(OSError, match="no power"):
+        classifier.main(["--config", str(cut)])
+    monkeypatch.setattr(classifier, "augment", augment)
+    classifier.main(["--config", str(cut)])
+    expected, got = (weights_of(r.parent / "tiny" / "classifier") for r in (whole, cut))
+    for name in expected:
+        torch.testing.assert_close(got[name], expected[name], atol=1e-6, rtol=0)
+
+
+def test_a_training_is_not_taken_up_by_another_recipe(films, tmp_path):
+    recipe = write_recipe(tmp_path, films)
+    (tmp_path / "logs" / "tiny" / "classifier").mkdir(parents=True)
+    classifier.main(["--config", str(recipe), "--classifier.schedule.epochs", "1"])
+    with pytest.raises(ValueError, match=r"the recipe in .*recipe\.yaml.*remove .*classifier"):
+        classifier.main(["--config", str(recipe), "--classifier.schedule.seed", "99"])
+
+
+def test_a_patient_in_two_splits_is_refused(films, tmp_path):
+    rows = []
+    for number, file in enumerate(sorted(films.glob("*/*/*.png"))):
+        split, label = file.relative_to(films).parts[:2]
+        rows.append([str(file), label, split, f"patient{number}"])
+    rows[-1][3] = rows[0][3]  # one of the training patients is tested
+    table = tmp_path / "films.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "split", "patient"], *rows])
+    with pytest.raises(PatientLeak, match=r"got patient0 \(test and train\)"):
+        classifier.main(["--config", str(write_recipe(tmp_path, table))])
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_patients_of_a_table_stay_on_one_side(films, tmp_path):
+    rows = []
+    for number, file in enumerate(sorted(films.glob("train/*/*.png"))):
+        rows.append([str(file), file.parent.name, "train", f"patient{number // 3}"])
+    table = tmp_path / "films.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "split", "patient"], *rows])
+    recipe = write_recipe(tmp_path, table)
+    classifier.main(["--config", str(recipe), "--classifier.schedule.epochs", "1"])
+    cut = read_split(tmp_path / "tiny" / "split.csv")
+    sides = {patient: {cut[row[0]] for row in rows if row[3] == patient} for *_, patient in rows}
+    assert all(len(side) == 1 for side in sides.values())
+    assert {"train", "val"} == set(cut.values())
+
+
+def test_a_class_that_cannot_be_validated_is_named(films, tmp_path):
+    data = tmp_path / "data"
+    draw_films(data, {"train": 6})
+    for file in sorted((data / "train" / "OPACITY").iterdir())[1:]:
+        file.unlink()
+    with pytest.raises(ValueError, match=r"validation images of every class .* none of OPACITY"):
+        classifier.main(["--config", str(write_recipe(tmp_path, data))])
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A training in processes of its own, as a user starts it."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    }
+    return subprocess.run(
+        [sys.executable, "-m", program, *arguments],
+        cwd=REPOSITORY,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_two_processes_train_one_autoencoder(trained, recipe, tmp_path):
+    shutil.copytree(trained, tmp_path / "tiny", ignore=shutil.ignore_patterns("autoencoder"))
+    done = run(
+        "train.autoencoder", "--config", str(recipe), "--bundle", str(tmp_path / "tiny"),
+        "--logs", str(tmp_path / "logs"), "--trainer.devices", "2", "--trainer.strategy", "ddp",
+        "--trainer.max_steps", "2", "--autoencoder.schedule.epochs", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    logs = tmp_path / "logs" / "tiny" / "autoencoder"
+    assert torch.load(logs / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert (logs / "best.ckpt").is_file()
+    assert load_bundle(tmp_path / "tiny").autoencoder.class_means.shape == (2, 4, 8, 8)
+    assert (tmp_path / "tiny" / "autoencoder" / "README.md").is_file()
+
+
+def test_the_recipe_for_gpus_runs_on_two_processes(films, tmp_path):
+    done = run(
+        "train.classifier", "--config", "train/configs/gpu-224.yaml", "--data", str(films),
+        "--bundle", str(tmp_path / "big"), "--logs", str(tmp_path / "logs"),
+        "--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.max_steps", "2",
+        "--trainer.compile", "false", "--trainer.workers", "0",
+        "--classifier.schedule.batch_size", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    bundle = load_bundle(tmp_path / "big")
+    assert bundle.size == 224
+    assert bundle.classifier(torch.rand(1, 1, 224, 224)).isfinite().all()
+    # Of an epoch's five steps two were made: nothing was validated, and yet something was saved.
+    logs = tmp_path / "logs" / "big" / "classifier"
+    assert torch.load(logs / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert not (logs / "best.ckpt").exists()
