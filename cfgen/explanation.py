@@ -75,7 +75,7 @@ def explain(
                 f"expected the {name} as (1, {models.size}, {models.size}), got "
                 f"{tuple(given.shape)}; do resize it, or give the image as a file"
             )
-    factual = image[None]
+    factual = image[None].to(models.device)
     goal = make_goal(models.classifier, factual, target)
     region = EVERYWHERE if mask is None else Region(mask[None])
     found = search(models, goal, factual, method, settings_of(method, settings), region)
@@ -84,5 +84,5 @@ def explain(
     before, after = logits.softmax(1)
     decided = [models.classes[index] for index in models.classifier.decide(logits).tolist()]
     return Explanation(
-        image, found.images[0], found.outcomes[0], models.classes, before, after, *decided
+        factual[0], found.images[0], found.outcomes[0], models.classes, before, after, *decided
     )
