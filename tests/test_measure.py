@@ -11,8 +11,9 @@ from scipy.stats import norm, rankdata
 
 from cfgen.data.phantom import of_path, samples
 from cfgen.models.bundle import load_bundle
+from cfgen.models.saving import WEIGHTS
 from train import measure as module
-from train.card import LOG, Reading, add_readings, read_readings, write_card
+from train.card import LOG, Reading, add_readings, model_hash, read_readings, write_card
 from train.measure import main
 from train.recipe import ClassifierRecipe, Recipe, Schedule
 
@@ -192,9 +193,9 @@ def test_intervals_are_drawn_over_patients_not_images():
         for i, patient in enumerate(patients)
     ]
     statistic = {"mean": module._mean(torch.tensor(values))}
-    (by_patient,) = module._readings("x", "val", statistic, films)
+    (by_patient,) = module._readings("x", "0a", "val", statistic, films)
     apart = [module.Sample(f"{i}.png", "A", "val") for i in range(len(films))]
-    (by_image,) = module._readings("x", "val", statistic, apart)
+    (by_image,) = module._readings("x", "0a", "val", statistic, apart)
     width = by_patient.high - by_patient.low
     expected = 2 * norm.ppf(0.975) * values.std() / np.sqrt(50)
     assert width == pytest.approx(expected, rel=0.4)
@@ -204,12 +205,12 @@ def test_intervals_are_drawn_over_patients_not_images():
 
 def test_readings_survive_a_round_trip(tmp_path):
     readings = [
-        Reading("2024-01-02", part, "val", 7, "AUROC", 0.9123, 0.8, 1.0)
+        Reading("2024-01-02", part, "0a", "val", 7, "AUROC", 0.9123, 0.8, 1.0)
         for part in ("classifier", "judges/a")
     ]
     add_readings(tmp_path, readings[:1])
     add_readings(tmp_path, readings[1:])
-    assert (tmp_path / LOG).read_text().splitlines()[0].startswith("date,part,split,n,metric")
+    assert (tmp_path / LOG).read_text().splitlines()[0].startswith("date,part,model,split,n")
     assert read_readings(tmp_path, "classifier") == readings[:1]
     assert read_readings(tmp_path, "judges/a") == readings[1:]
 
@@ -218,11 +219,24 @@ def test_a_card_shows_the_newest_reading_of_each_split(tmp_path):
     (tmp_path / "classifier").mkdir()
     (tmp_path / "split.csv").write_text("path,split\na.png,train\nb.png,val\n")
     recipe = Recipe(tmp_path, "data", classifier=ClassifierRecipe(schedule=Schedule(seed=5)))
+    (tmp_path / "classifier" / "config.json").write_text("{}")
+    (tmp_path / "classifier" / WEIGHTS).write_bytes(b"now")
+    now = model_hash(tmp_path, "classifier")
+
+    def read(model, split, value):
+        low, high = value - 0.1, value + 0.1
+        line = Reading("d", "classifier", model, split, 3, "AUROC", value, low, high)
+        add_readings(tmp_path, [line])
+
+    read("before", "extern", 0.9)
     for value in (0.1, 0.7):
-        add_readings(tmp_path, [Reading("d", "classifier", "val", 3, "AUROC", value, 0.0, 1.0)])
-    add_readings(tmp_path, [Reading("d", "classifier", "test", 4, "AUROC", 0.6, 0.5, 0.8)])
+        read(now, "val", value)
+    read(now, "test", 0.6)
     write_card(recipe, "classifier")
     card = (tmp_path / "classifier" / "README.md").read_text()
-    assert "| AUROC | 0.700 [0.000, 1.000] | 0.600 [0.500, 0.800] |" in card
+    assert "| AUROC | 0.700 [0.600, 0.800] | 0.600 [0.500, 0.700] |" in card
     assert "0.100" not in card
+    # What was read of an earlier training is no longer shown, but that somebody looked is.
+    assert "0.900" not in card
+    assert "extern on d; test on d" in card
     assert "with seed 5" in card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from cfgen.data.splits import read_split
+from cfgen.models.saving import WEIGHTS
 from train.recipe import Recipe
 
 LOG = "readings.csv"
@@ -17,10 +19,15 @@ LOG = "readings.csv"
 
 @dataclass(frozen=True)
 class Reading:
-    """One number that was read off a split, with its 95 % interval."""
+    """One number that was read off a split, with its 95 % interval.
+
+    Attributes:
+        model: which training and calibration it was read of, see `model_hash`.
+    """
 
     date: str
     part: str
+    model: str
     split: str
     n: int
     metric: str
@@ -41,7 +48,7 @@ def add_readings(bundle: Path, readings: Iterable[Reading]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow([field.name for field in fields(Reading)])
-        writer.writerows((*astuple(r)[:5], *(f"{x:.4f}" for x in astuple(r)[5:])) for r in readings)
+        writer.writerows((*astuple(r)[:6], *(f"{x:.4f}" for x in astuple(r)[6:])) for r in readings)
 
 
 def read_readings(bundle: Path, part: str) -> list[Reading]:
@@ -50,20 +57,31 @@ def read_readings(bundle: Path, part: str) -> list[Reading]:
         rows = [row for row in csv.DictReader(file) if row["part"] == part]
     return [
         Reading(
-            row["date"], part, row["split"], int(row["n"]), row["metric"],
+            row["date"], part, row["model"], row["split"], int(row["n"]), row["metric"],
             float(row["value"]), float(row["low"]), float(row["high"]),
         )
         for row in rows
     ]  # fmt: skip
 
 
+def model_hash(bundle: Path, part: str) -> str:
+    """Begin of the sha256 of a part's configuration and weights: another training is another."""
+    files = [bundle / part / name for name in ("config.json", WEIGHTS)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
 def write_card(recipe: Recipe, part: str) -> None:
-    """Write the card of one part of a bundle: BUNDLE/PART/README.md."""
+    """Write the card of one part of a bundle: BUNDLE/PART/README.md.
+
+    It shows what was read of the model that is there now, and tells of every look at a held-out
+    split, whichever model took it.
+    """
     section, _, name = part.replace("judges/", "judge/").partition("/")
     how = asdict(getattr(recipe, section))
     remark = how.pop("remark")
     sides = list(read_split(recipe.bundle / "split.csv").values())
     readings = read_readings(recipe.bundle, part)
+    current = model_hash(recipe.bundle, part)
     looks = sorted({(r.date, r.split) for r in readings if r.split != "val"})
     command = f"cfgen train {section} --config train/configs/{recipe.bundle.name}.yaml --data DIR"
     text = f"""# {recipe.bundle.name}: {part}
@@ -88,7 +106,7 @@ validation, cut by patient where patients are known (`split.csv`).
 --split SPLIT`, with 95 % intervals (bootstrap over patients). Choices were made on `val`, which is
 also where thresholds and temperature come from; only the newest reading of a split is shown.
 
-{_table(readings)}
+{_table([r for r in readings if r.model == current])}
 {_NOTE[section]}
 
 **Readings of held-out splits** (each look at one costs some of its worth): {

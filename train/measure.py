@@ -26,7 +26,7 @@ from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.bundle import load_judges
 from cfgen.models.classifier import Classifier, load_classifier
 from train.calibration import calibration_error, logits_of
-from train.card import Reading, add_readings, write_card
+from train.card import Reading, add_readings, model_hash, write_card
 from train.command import command_line
 from train.data import ImageSet
 from train.preparation import open_data, split_samples
@@ -60,7 +60,8 @@ def measure(recipe: Recipe, source: Source, parts: Sequence[str], split: str) ->
             if part == "autoencoder"
             else _classification(models.classifiers[part], images)
         )
-        readings = _readings(part, split, statistics, images.samples)
+        model = model_hash(recipe.bundle, part)
+        readings = _readings(part, model, split, statistics, images.samples)
         add_readings(recipe.bundle, readings)
         write_card(recipe, part)
         for reading in readings:
@@ -129,7 +130,11 @@ def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
 
 
 def _readings(
-    part: str, split: str, statistics: dict[str, Statistic], samples: Sequence[Sample]
+    part: str,
+    model: str,
+    split: str,
+    statistics: dict[str, Statistic],
+    samples: Sequence[Sample],
 ) -> list[Reading]:
     """Each statistic with its 95 % percentile bootstrap interval over patients."""
     names = [sample.patient or sample.path for sample in samples]
@@ -146,9 +151,8 @@ def _readings(
     for metric, statistic in statistics.items():
         low, high = np.nanpercentile([statistic(drawn) for drawn in draws], [2.5, 97.5])
         value = statistic(everything)
-        readings.append(
-            Reading(now, part, split, len(samples), metric, value, float(low), float(high))
-        )
+        ends = (float(low), float(high))
+        readings.append(Reading(now, part, model, split, len(samples), metric, value, *ends))
     return readings
 
 
