@@ -247,6 +247,18 @@ def test_activation_change_leaves_no_hooks_behind_even_after_an_error():
     assert not any(layer._forward_hooks for layer in network.modules())
 
 
+def test_activation_change_of_a_network_without_convolutions_is_of_its_dense_layers():
+    factual, image = pair(size=16, n=2)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    found = {
+        change.layer: change.change for change in metrics.activation_change(network, factual, image)
+    }
+    first = network[1](image.flatten(1)) - network[1](factual.flatten(1))
+    assert set(found) == {"1", "3"}
+    assert found["1"] == pytest.approx(first.norm(dim=1).mean().item(), rel=1e-5)
+
+
 def test_activation_change_refuses_dropout_at_work_and_networks_without_convolutions():
     factual, image = pair(size=16, n=1)
     with pytest.raises(ValueError, match="evaluation mode"):

@@ -28,9 +28,9 @@ class LayerChange(NamedTuple):
 def activation_change(network: nn.Module, factual: Images, image: Images) -> list[LayerChange]:
     """Return the change |a(x') - a(x)|_2 in every convolution's activations, largest first.
 
-    For any network with `torch.nn.Conv2d` layers; one that is called several times in a pass
-    counts with all its calls. The norms grow with the size of a layer's activations, the
-    relative ones do not.
+    In a network without convolutions its dense layers stand in for them. A layer that is called
+    several times in a pass counts with all its calls. The norms grow with the size of a layer's
+    activations, the relative ones do not.
 
     Args:
         network: a network in evaluation mode, from images to anything.
@@ -38,18 +38,18 @@ def activation_change(network: nn.Module, factual: Images, image: Images) -> lis
         image: the images after.
 
     Raises:
-        ValueError: the network is in training mode or has no convolution.
+        ValueError: the network is in training mode, or has neither convolutions nor dense layers.
     """
     if network.training:
         raise ValueError(
             "expected a network in evaluation mode, got one in training mode, whose dropout "
             "would be measured as change; call its eval() first."
         )
-    layers = {name: layer for name, layer in network.named_modules() if type(layer) is nn.Conv2d}
+    layers = _layers(network, nn.Conv2d) or _layers(network, nn.Linear)
     if not layers:
         raise ValueError(
-            f"expected a network with nn.Conv2d layers, got {type(network).__name__} without "
-            "any; pass a convolutional network."
+            f"expected a network with nn.Conv2d or nn.Linear layers, got {type(network).__name__} "
+            "without any; pass one whose layers are modules."
         )
     squares = {name: torch.zeros(2, len(factual)) for name in layers}
 
@@ -68,6 +68,10 @@ def activation_change(network: nn.Module, factual: Images, image: Images) -> lis
             handle.remove()
     changes = [_layer_change(name, norms) for name, norms in squares.items()]
     return sorted(changes, key=lambda layer: layer.change, reverse=True)
+
+
+def _layers(network: nn.Module, kind: type[nn.Module]) -> dict[str, nn.Module]:
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, kind)}
 
 
 def _squares(activations: Float[Tensor, "both ..."]) -> Float[Tensor, "2 batch"]:
