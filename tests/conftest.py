@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from cfgen.data.phantom import draw
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.classifier import Classifier
@@ -57,3 +58,16 @@ def tiny_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_bundle_path: Path) -> Bundle:
     """The tiny bundle, opened."""
     return load_bundle(tiny_bundle_path)
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Bundle) -> Bundle:
+    """The tiny bundle, its classifier sharpened so that searches are short."""
+    tiny_bundle.classifier.calibrate(0.03, [0.5, 0.5])
+    return tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> torch.Tensor:
+    """Four phantoms of 64 pixels."""
+    return torch.stack([draw(seed, 64).image for seed in range(4)])

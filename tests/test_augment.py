@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from cfgen.data.phantom import draw
 from train import augment as module
 from train.augment import augment
 from train.recipe import Augmentation
@@ -21,11 +20,6 @@ def only(**changes):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def phantoms():
-    return torch.stack([draw(seed, 64).image for seed in range(4)])
 
 
 @pytest.fixture

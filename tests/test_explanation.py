@@ -2,23 +2,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cfgen.data.phantom import draw
 from cfgen.explanation import explain
 from cfgen.methods import METHODS
 from cfgen.models.classifier import load_classifier
 from cfgen.types import Outcome
-
-
-@pytest.fixture
-def bundle(tiny_bundle):
-    """The tiny bundle, its classifier sharpened so that searches are short."""
-    tiny_bundle.classifier.calibrate(0.03, [0.5, 0.5])
-    return tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def phantoms():
-    return torch.stack([draw(seed, 64).image for seed in range(4)])
 
 
 def test_an_image_is_explained_from_a_tensor_or_from_its_file(bundle, phantoms, tmp_path):

@@ -6,17 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cfgen.data.phantom import draw
 from cfgen.goals import OTHER, make_goal
 from cfgen.models.classifier import Classifier
 from cfgen.objectives import other_score, target_score
 from cfgen.types import Goal
 from tests import references
-
-
-@pytest.fixture(scope="module")
-def phantoms():
-    return torch.stack([draw(seed, 64).image for seed in range(4)])
 
 
 class Logits(nn.Module):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from cfgen.data.phantom import draw
 from cfgen.goals import make_goal
 from cfgen.methods import METHODS, search, settings_of
 from cfgen.models.bundle import Bundle
@@ -17,18 +16,6 @@ from cfgen.types import Goal, Outcome
 from tests import references
 
 DESCENTS = ("pixel", "latent")
-
-
-@pytest.fixture
-def bundle(tiny_bundle):
-    """The tiny bundle, its classifier sharpened so that searches are short."""
-    tiny_bundle.classifier.calibrate(0.03, [0.5, 0.5])
-    return tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def phantoms():
-    return torch.stack([draw(seed, 64).image for seed in range(4)])
 
 
 def run(bundle, factual, method, confidence=0.9, region=EVERYWHERE, steps=None):
