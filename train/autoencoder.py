@@ -112,7 +112,7 @@ def train_autoencoder(recipe: Recipe) -> None:
         autoencoder.cpu().eval()
         set_code_statistics(autoencoder, train)
         autoencoder.save_pretrained(recipe.bundle / PART)
-        measure(recipe, source, [PART], "val")
+        measure(recipe, val, [PART], "val")
         sys.stdout.write(f"saved {recipe.bundle / PART}\n")
 
 

@@ -85,7 +85,7 @@ def train_classifier(recipe: Recipe, part: str) -> None:
         classifier.cpu().eval()
         calibrate(classifier, val)
         classifier.save_pretrained(recipe.bundle / part)
-        measure(recipe, source, [part], "val")
+        measure(recipe, val, [part], "val")
         sys.stdout.write(f"saved {recipe.bundle / part}\n")
 
 

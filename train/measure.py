@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_auroc
 
-from cfgen.data.samples import Sample, Source
+from cfgen.data.samples import Sample
 from cfgen.metrics import psnr, ssim
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.bundle import load_judges
@@ -43,16 +43,15 @@ class _Models:
     autoencoder: Autoencoder | None
 
 
-def measure(recipe: Recipe, source: Source, parts: Sequence[str], split: str) -> None:
+def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) -> None:
     """Measure some parts of a bundle on a split, log the readings and write the cards.
 
     Args:
         recipe: the bundle's.
-        source: its data.
+        images: those of the split.
         parts: such as 'classifier', 'judges/NAME' or 'autoencoder'.
         split: 'val' for the bundle's own, else one of the data's.
     """
-    images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)
     models = _load(recipe)
     for part in parts:
         statistics = (
@@ -163,7 +162,8 @@ def main(arguments: list[str] | None = None) -> None:
     parts = sorted(_load(recipe).classifiers)
     if (recipe.bundle / "autoencoder").is_dir():
         parts.append("autoencoder")
-    measure(recipe, source, parts, split)
+    images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)
+    measure(recipe, images, parts, split)
 
 
 if __name__ == "__main__":
