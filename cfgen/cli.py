@@ -13,6 +13,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
     "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run"),
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
+    "verdict": (
+        "evaluation.verdict_study:verdict",
+        "calibrate the verdicts on phantoms, or check them",
+    ),
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
@@ -32,6 +36,7 @@ PARTS: dict[str, tuple[str, str]] = {
 POSITIONAL = {
     "evaluate": "run",
     "compare": "runs",
+    "verdict": "runs",
     "report": "run",
     "gallery": "run",
     "explain": "image",

@@ -12,11 +12,14 @@ from torch import Tensor
 
 from cfgen.data.files import read_image
 from cfgen.data.preprocessing import preprocessing_of
+from cfgen.evidence import Evidence, gather
 from cfgen.goals import make_goal
 from cfgen.methods import DEFAULT_METHOD, search, settings_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import EVERYWHERE, Region
 from cfgen.types import Image, Outcome
+from cfgen.verdict import ALREADY, Decision, find_model
+from cfgen.witnesses import witnesses_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Explanation:
         after: the same of the counterfactual.
         decided_before: name of the class that the classifier decides for, by its thresholds.
         decided_after: the same of the counterfactual.
+        evidence: on the counterfactual, a batch of one.
+        verdict: on the counterfactual; None where no calibrated model is found.
     """
 
     factual: Image
@@ -42,6 +47,8 @@ class Explanation:
     after: Float[Tensor, " classes"]
     decided_before: str
     decided_after: str
+    evidence: Evidence
+    verdict: Decision | None
 
 
 def explain(
@@ -51,8 +58,12 @@ def explain(
     method: str = DEFAULT_METHOD,
     settings: Mapping[str, int | float | str] | None = None,
     mask: Float[Tensor, "1 height width"] | None = None,
+    draw: int = 0,
 ) -> Explanation:
     """Find the smallest change of one image that changes what the classifier says.
+
+    And gather the evidence on it, and give the verdict: whether it shows a finding, or a trick on
+    this classifier.
 
     Args:
         image: a file, or an image in [0, 1] of the bundle's size.
@@ -61,6 +72,7 @@ def explain(
         method: a name in `METHODS`.
         settings: of the method, those that are not to be its own.
         mask: 1 where the image may change, 0 where it may not; None for everywhere.
+        draw: which of the counterfactuals that a method draws at random; the same one each time.
 
     Raises:
         ValueError: the image, the bundle, the target or the method is not to be had.
@@ -78,11 +90,28 @@ def explain(
     factual = image[None].to(models.device)
     goal = make_goal(models.classifier, factual, target)
     region = EVERYWHERE if mask is None else Region(mask[None])
-    found = search(models, goal, factual, method, settings_of(method, settings), region)
+    seed = torch.tensor([draw])
+    found = search(models, goal, factual, method, settings_of(method, settings), region, seed)
     with torch.inference_mode():
         logits = models.classifier(torch.cat([factual, found.images]))
     before, after = logits.softmax(1)
     decided = [models.classes[index] for index in models.classifier.decide(logits).tolist()]
+    evidence = gather(witnesses_of(models), goal, factual, found.images, seed)
+    model = find_model(models.path)
+    verdict = None
+    if model is not None:
+        already = found.outcomes[0] == Outcome.ALREADY
+        verdict = ALREADY if already else model.decide(evidence)[0]
+    decided_before, decided_after = decided
     return Explanation(
-        factual[0], found.images[0], found.outcomes[0], models.classes, before, after, *decided
+        factual=factual[0],
+        counterfactual=found.images[0],
+        outcome=found.outcomes[0],
+        classes=models.classes,
+        before=before,
+        after=after,
+        decided_before=decided_before,
+        decided_after=decided_after,
+        evidence=evidence,
+        verdict=verdict,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple, get_args, get_type_hints
 
+from jaxtyping import Int
 from torch import Tensor
 
 from cfgen.edits import class_mean
@@ -201,6 +202,7 @@ def search(
     method: str = DEFAULT_METHOD,
     settings: Settings | None = None,
     region: Region = EVERYWHERE,
+    seeds: Int[Tensor, " batch"] | None = None,
 ) -> Counterfactuals:
     """Search the counterfactuals of a batch by a method's name.
 
@@ -211,5 +213,6 @@ def search(
         method: a name in `METHODS`.
         settings: of the method; None for its own.
         region: where and how far an image may change.
+        seeds: of what a method draws at random, one an image.
     """
     return METHODS[method].search(bundle, goal, factual, settings or settings_of(method), region)

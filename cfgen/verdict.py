@@ -59,6 +59,10 @@ class Decision(NamedTuple):
     reasons: str
 
 
+ALREADY = Decision(Verdict.UNCERTAIN, 0.0, "the target was there from the start")
+"""The verdict on an image that needed no change."""
+
+
 @dataclass(frozen=True)
 class VerdictModel:
     """A calibrated decision model, as `BUNDLE/verdict.json` stores it.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from cfgen import metrics
 from cfgen.explanation import Explanation
 from cfgen.explanation import explain as find
 from cfgen.methods import DEFAULT_METHOD
 from cfgen.models.bundle import Bundle, load_bundle
+from cfgen.verdict import CALIBRATED
 from evaluation import figures
-from evaluation.tables import csv_text
+from evaluation.tables import csv_text, markdown
 from evaluation.writing import make_folder, write_file
 
 
@@ -24,8 +28,11 @@ def explain(
     method: str = DEFAULT_METHOD,
     settings: dict[str, int | float | str] | None = None,
     classifier: str | None = None,
+    draws: int = 1,
 ) -> str:
     """Explain one image; write panels.png, layers.png, layers.csv and explanation.md.
+
+    With several draws, draws.png shows them side by side; the other files are of the first.
 
     Args:
         image: JPEG, PNG, TIFF or DICOM file of one grey image.
@@ -35,6 +42,7 @@ def explain(
         method: see `cfgen.methods.METHODS`.
         settings: of the method, those that are not to be its own.
         classifier: package.module:function that stands in for the bundle's classifier.
+        draws: counterfactuals of the image, by a method that draws at random.
 
     Returns:
         What was found, as text.
@@ -42,9 +50,12 @@ def explain(
     Raises:
         ValueError: something given is not to be had, or `out` cannot be written.
     """
+    if draws < 1:
+        raise ValueError(f"expected 1 draw or more, got {draws}; leave it out for 1")
     models = load_bundle(bundle, classifier)
     make_folder(out)
-    found = find(image, models, target, method, settings)
+    every = [find(image, models, target, method, settings, draw=draw) for draw in range(draws)]
+    found = every[0]
     sheet = figures.panels(
         found.factual, found.counterfactual, found.classes, found.before, found.after
     )
@@ -57,6 +68,9 @@ def explain(
     rows = [layer._asdict() for layer in layers]
     write_file(out / "layers.csv", csv_text(rows, ("layer", "change", "relative")))
     text = _describe(image, models, found, method)
+    if draws > 1:
+        text += _compare(every)
+        figures.save(_side_by_side(every), out / "draws.png")
     write_file(out / "explanation.md", text)
     return text
 
@@ -66,6 +80,8 @@ def _describe(image: Path, models: Bundle, found: Explanation, method: str) -> s
     pair = (found.factual[None], found.counterfactual[None])
     lines = [
         f"# {image.name}: {found.outcome}",
+        "",
+        _verdict(found),
         "",
         f"Searched by `{method}` with {models.path.name}. For research, not for diagnosis.",
         "",
@@ -90,5 +106,54 @@ def _describe(image: Path, models: Bundle, found: Explanation, method: str) -> s
         "A judge that does not follow means that the change may be noise that only this "
         "classifier sees; one that follows may share its confounders.",
         "",
+        "## Evidence",
+        "",
+        _evidence(found),
     ]
     return "\n".join(lines)
+
+
+def _verdict(found: Explanation) -> str:
+    """Say what the counterfactual is, how sure that is, and why."""
+    if found.verdict is None:
+        return "**No verdict**: no bundle here has a calibrated one; see `cfgen verdict --help`."
+    verdict, probability, reasons = found.verdict
+    sure = f"p {probability:.2f}, " if probability else ""
+    return f"**Verdict: {verdict}** ({sure}{CALIBRATED}): {reasons}."
+
+
+def _evidence(found: Explanation) -> str:
+    """Table of what the verdict was made from; `cfgen.evidence.Evidence` defines each."""
+    values = {name: float(column) for name, column in found.evidence._asdict().items()}
+    rows = [
+        {"evidence": name, "value": "not known" if math.isnan(value) else f"{value:.2f}"}
+        for name, value in values.items()
+    ]
+    return markdown(rows, ("evidence", "value"))
+
+
+def _compare(every: Sequence[Explanation]) -> str:
+    """Table of the draws."""
+    rows = []
+    for draw, found in enumerate(every):
+        pair = (found.factual[None], found.counterfactual[None])
+        rows.append(
+            {
+                "draw": str(draw),
+                "outcome": str(found.outcome),
+                "decides for": found.decided_after,
+                "L2": f"{float(metrics.l2(*pair)):.2f}",
+                "verdict": str(found.verdict.verdict) if found.verdict else "-",
+            }
+        )
+    return f"\n## {len(every)} draws\n\n{markdown(rows, tuple(rows[0]))}"
+
+
+def _side_by_side(every: Sequence[Explanation]) -> Figure:
+    captions = [
+        f"draw {draw}: {found.outcome}" + (f", {found.verdict.verdict}" if found.verdict else "")
+        for draw, found in enumerate(every)
+    ]
+    factual = torch.stack([found.factual for found in every])
+    images = torch.stack([found.counterfactual for found in every])
+    return figures.grid(factual, images, captions)

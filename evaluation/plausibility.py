@@ -29,6 +29,7 @@ from evaluation.measures import Instruments, batches, measure
 from evaluation.runs import Row, Run, read_run
 from evaluation.summary import attempted, summarise, target_of, to_markdown
 from evaluation.tables import csv_text
+from evaluation.verdicts import give_verdicts
 from evaluation.writing import write_file
 
 REAL_IMAGES = 1000
@@ -48,6 +49,8 @@ Features = Float[Tensor, "images features"]
 
 def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dict:
     """Evaluate a run; write metrics.csv, summary.json and summary.md into its folder.
+
+    Where there is a calibrated verdict model, evidence.csv and verdicts.csv too.
 
     Everything is recomputed from the stored images.
 
@@ -76,6 +79,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
         real = {}
     frechet = frechet_ratios(found, instruments, real, batch_size)
     summary = _summary(found, instruments, measured, frechet, notes)
+    summary["verdicts"] = give_verdicts(found, bundle, instruments.judges, batch_size)
     for note in notes:
         _LOG.warning(note)
     write_file(run / "metrics.csv", csv_text(measured, tuple(measured[0])))

@@ -25,10 +25,12 @@ from matplotlib.colors import to_hex
 from PIL import Image as Picture
 
 from cfgen.types import Image, Outcome
+from cfgen.verdict import CALIBRATED
 from evaluation.definitions import describe
 from evaluation.figures import DIVERGING
 from evaluation.runs import Row, Run, read_run
 from evaluation.summary import attempted, target_of
+from evaluation.verdicts import count_verdicts, read_verdicts
 from evaluation.writing import PARTIAL
 
 Metrics = dict[str, float | None]
@@ -58,6 +60,7 @@ def report(run: Path, limit: int = 200) -> Path:
     metrics = _read_metrics(record)
     shown = _spread([int(row["id"] or 0) for row in record.samples], limit)
     scale = _change_scale(record, shown)
+    verdicts = read_verdicts(record)
     judges = sorted({match[1] for key in _columns(metrics) if (match := _FOLLOWS.fullmatch(key))})
     template = _environment().get_template("report.html.j2")
     page = template.stream(
@@ -69,13 +72,15 @@ def report(run: Path, limit: int = 200) -> Path:
         measured=bool(metrics),
         summary=_read_summary(run / "summary.json", bool(metrics)),
         findings=_findings(record.samples, metrics, judges),
+        verdicts=count_verdicts(record, verdicts) if verdicts else {},
+        calibrated=CALIBRATED,
         directions=_directions(record.samples),
         outcomes=sorted({str(row["outcome"]) for row in record.samples}),
         judges=judges,
         count=len(shown),
         scale=scale,
         stops=[to_hex(colormaps[DIVERGING](k / 10)) for k in range(11)],
-        cases=_cases(record, metrics, shown, scale, judges),
+        cases=_cases(record, metrics, verdicts, shown, scale, judges),
     )
     path = run / "report.html"
     partial = path.with_name(path.name + PARTIAL)
@@ -119,7 +124,12 @@ def _environment() -> Environment:
 
 
 def _cases(
-    run: Run, metrics: dict[int, Metrics], shown: set[int], scale: float, judges: list[str]
+    run: Run,
+    metrics: dict[int, Metrics],
+    verdicts: dict[int, dict[str, str]],
+    shown: set[int],
+    scale: float,
+    judges: list[str],
 ) -> Iterator[dict]:
     """Yield what the page says and shows of each case, reading one shard at a time."""
     rows = {row["id"]: row for row in run.samples}
@@ -137,14 +147,16 @@ def _cases(
                 "direction": _direction(row),
                 "ssim": measures.get("ssim"),
                 "l2": measures.get("l2"),
-                "judges": [_verdict(measures, name) for name in judges],
+                "verdict": verdicts.get(i, {}).get("verdict"),
+                "reasons": verdicts.get(i, {}).get("reasons"),
+                "judges": [_judged(measures, name) for name in judges],
                 "factual": webp(_grey(factual[k]), quality=90),
                 "image": webp(_grey(image[k]), quality=90),
                 "change": webp(colours[_grey(change)], quality=80),
             }
 
 
-def _verdict(measures: Metrics, judge: str) -> dict:
+def _judged(measures: Metrics, judge: str) -> dict:
     """Return what a judge says of a case; None where it was not asked."""
     return {
         "name": judge,

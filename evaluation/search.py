@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from tqdm import tqdm
 
 from cfgen.data.files import read_image
@@ -27,6 +29,8 @@ from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import Region
 from cfgen.types import Counterfactuals, Goal, Image, Images
 from evaluation.runs import Row, create_run, write_shard, write_skipped
+
+Seeds = Int[Tensor, " batch"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ def search(
     limit: int | None = None,
     mask: Path | None = None,
     bound: float = 1.0,
+    draws: int = 1,
     batch_size: int = 64,
     seed: int = 0,
 ) -> Path:
@@ -64,8 +69,9 @@ def search(
         limit: number of samples, evenly from the classes; by default all.
         mask: an image file, bright where change is allowed.
         bound: greatest change of any pixel.
+        draws: counterfactuals of each image, each drawn from a seed of its own.
         batch_size: images searched at once.
-        seed: of everything that is drawn at random.
+        seed: of everything that is drawn at random, together with each sample's id.
 
     Returns:
         The run's folder.
@@ -75,11 +81,14 @@ def search(
     """
     if batch_size < 1:
         raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 64, say")
+    if draws < 1:
+        raise ValueError(f"expected 1 draw an image or more, got {draws}; leave it out for 1")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = load_bundle(bundle, classifier, device)
     prepare = preprocessing_of(models.preprocessing, models.path / "bundle.yaml")
     source = open_source(data, models.classes, size=prepare.size)
-    samples = choose(samples_of(source, split, models.path / "split.csv"), limit)
+    chosen = choose(samples_of(source, split, models.path / "split.csv"), limit)
+    samples = chosen if draws == 1 else _drawn(chosen, draws)
     resolved = settings_of(method, settings)
     region = _region(mask, bound, prepare, device)
     task = _Task(models, method, resolved, target, confidence, region)
@@ -97,6 +106,7 @@ def search(
         "limit": limit,
         "mask": None if mask is None else _lasting(mask),
         "bound": bound,
+        "draws": draws,
         "batch_size": batch_size,
         "seed": seed,
         "classes": list(models.classes),
@@ -115,8 +125,8 @@ def search(
         while some := list(islice(readable, batch_size)):
             batch = [sample for sample, _ in some]
             factual = torch.stack([image for _, image in some])
-            rows, found = _search_batch(task, batch, factual.to(device))
             ids = torch.tensor([sample.id for sample in batch])
+            rows, found = _search_batch(task, batch, factual.to(device), ids ^ seed)
             write_shard(out, rows, ids, factual, found)
             progress.update(len(batch))
     write_skipped(out, skipped)
@@ -141,23 +151,28 @@ class _Task:
     confidence: float
     region: Region
 
-    def search(self, factual: Images) -> tuple[Goal, Counterfactuals]:
+    def search(self, factual: Images, seeds: Seeds) -> tuple[Goal, Counterfactuals]:
         goal = make_goal(self.models.classifier, factual, self.target, self.confidence)
-        found = search_batch(self.models, goal, factual, self.method, self.settings, self.region)
-        return goal, found
+        how = (self.method, self.settings, self.region, seeds)
+        return goal, search_batch(self.models, goal, factual, *how)
 
     def rehearse(self) -> None:
         """Search a blank image for one step, so that what is wrong is said before a run is made."""
         size = self.models.size
         blank = torch.full((1, 1, size, size), 0.5, device=self.models.device)
-        replace(self, settings=replace(self.settings, steps=1)).search(blank)
+        replace(self, settings=replace(self.settings, steps=1)).search(blank, torch.zeros(1).long())
+
+
+def _drawn(samples: Sequence[Sample], draws: int) -> list[Sample]:
+    """Repeat every sample for each of its draws, which stand side by side."""
+    return [replace(sample, draw=draw) for sample in samples for draw in range(draws)]
 
 
 def _search_batch(
-    task: _Task, batch: Sequence[Sample], factual: Images
+    task: _Task, batch: Sequence[Sample], factual: Images, seeds: Seeds
 ) -> tuple[list[Row], Images]:
     began = time.perf_counter()
-    goal, found = task.search(factual)
+    goal, found = task.search(factual, seeds)
     seconds = (time.perf_counter() - began) / len(batch)
     with torch.inference_mode():
         before, after = (goal.log_odds(images).sigmoid() for images in (factual, found.images))
@@ -182,6 +197,7 @@ def _known(sample: Sample) -> Row:
         "label": sample.label,
         "patient": sample.patient,
         "subgroup": sample.subgroup,
+        "draw": sample.draw,
     }
 
 
@@ -232,5 +248,5 @@ def _lasting(path: str | Path) -> str:
 
 def _manifest(samples: Sequence[Sample]) -> str:
     """Hash of which samples, with which labels, are searched."""
-    listed = "\n".join(f"{sample.path},{sample.label}" for sample in samples)
+    listed = "\n".join(f"{sample.path},{sample.label}" for sample in samples if not sample.draw)
     return hashlib.sha256(listed.encode()).hexdigest()

@@ -14,6 +14,7 @@ from cfgen.types import Outcome
 from evaluation.definitions import METRICS, describe
 from evaluation.runs import Row, Value
 from evaluation.tables import interval, markdown, number
+from evaluation.verdict_words import verdict_lines
 
 ALL = "all attempted"
 CORRECT = "classified correctly"
@@ -76,6 +77,7 @@ def to_markdown(summary: Mapping) -> str:
         f"{summary['samples']} samples ({_listed(summary['outcomes'])}), {summary['skipped']} "
         f"files skipped. Means with 95 % bootstrap intervals over "
         f"{_patients_text(summary['patients'])}.\n",
+        *verdict_lines(summary.get("verdicts") or {}),
         *(f"**Note:** {note}\n" for note in summary["notes"]),
         _metrics_table(blocks),
     ]

@@ -265,3 +265,20 @@ def test_the_python_call_says_the_same_as_the_command(tiny_bundle_path, tmp_path
     assert dict(zip(found.classes, found.before.tolist(), strict=True)) == pytest.approx(
         command, abs=1e-3
     )
+
+
+def test_an_explanation_leads_with_its_verdict(tiny_bundle_path, tmp_path, monkeypatch):
+    from tests.test_verdicts import MODEL
+
+    Image.fromarray(pixels_of(1)).save(tmp_path / "film.png")
+    given = ("--bundle", tiny_bundle_path, *QUICK, "--out", tmp_path / "out")
+    monkeypatch.setattr("cfgen.explanation.find_model", lambda _path: None)
+    assert cfgen("explain", tmp_path / "film.png", *given) == 0
+    assert text_of(tmp_path / "out").splitlines()[2].startswith("**No verdict**")
+    monkeypatch.setattr("cfgen.explanation.find_model", lambda _path: MODEL)
+    assert cfgen("explain", tmp_path / "film.png", *given) == 0
+    text = text_of(tmp_path / "out")
+    assert text.splitlines()[2].startswith("**Verdict: ")
+    assert "calibrated on phantoms only): " in text.splitlines()[2]
+    assert "| prior_error " in text
+    assert "| not known |" in text

@@ -24,6 +24,7 @@ class Sample:
             two sides of a split; sources whose numbers restart in each split put the split
             in front.
         subgroup: whatever else the source tells its images apart by, such as the pathogen.
+        draw: which of several counterfactuals of this image; None where there is one.
     """
 
     path: str
@@ -31,15 +32,17 @@ class Sample:
     split: str | None
     patient: str | None = None
     subgroup: str | None = None
+    draw: int | None = None
 
     @property
     def id(self) -> int:
-        """The path's hash as a non-negative int64: the same in every run and on every machine.
+        """Hash of path and draw as a non-negative int64: the same in every run, everywhere.
 
         >>> Sample("test/NORMAL/a.png", "NORMAL", "test").id
         890924043516719578
         """
-        digest = hashlib.sha256(self.path.encode()).digest()
+        name = self.path if self.draw is None else f"{self.path}#{self.draw}"
+        digest = hashlib.sha256(name.encode()).digest()
         return int.from_bytes(digest[:8], "big") & (2**63 - 1)
 
 

@@ -16,6 +16,7 @@ function arrange() {
   for (const box of cases) {
     const fits = (!wanted.direction || box.dataset.direction === wanted.direction)
       && (!wanted.outcome || box.dataset.outcome === wanted.outcome)
+      && (!wanted.verdict || box.dataset.verdict === wanted.verdict)
       && (!wanted.judge || box.dataset.judge.split(" ").includes(wanted.judge));
     box.hidden = !fits;
     count += fits;
