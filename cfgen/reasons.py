@@ -90,7 +90,7 @@ _WORDS: dict[str, Callable[[float, int], str]] = {
         f"the flip survives {round(4 * value)} of 4 shifts by a pixel"
     ),
     "random_start": lambda value, _: (
-        f"from a random start {100 * value:.0f} % of the change's size would flip this classifier"
+        f"from a random start {100 * value:.0f} % of the change's size more flips this classifier"
     ),
     "high_frequency": lambda value, _: (
         f"{100 * value:.0f} % of the change is waves shorter than 8 pixels"

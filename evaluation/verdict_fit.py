@@ -26,6 +26,22 @@ NEVER = 2.0
 _CORNERS = ((0.72, 1.0), (-1.0, -0.65))
 """Where a phantom's marker may lie, in the film's coordinates: |x| and y, from -1 to 1."""
 
+_SIGNS: dict[Verdict, dict[str, int]] = {
+    Verdict.SEMANTIC: {
+        "judges": 1, "survives": 1, "high": -1, "outside": -1, "prior_error": -1,
+        "prior_preference": 1,
+    },
+    Verdict.SPECIFIC: {"judges": -1, "survives": 1, "high": -1, "prior_error": -1},
+    Verdict.ADVERSARIAL: {
+        "judges": -1, "survives": -1, "high": 1, "prior_error": 1, "prior_preference": -1,
+    },
+    Verdict.UNCERTAIN: {"": 0},
+}  # fmt: skip
+"""Which way evidence may speak, by the beginning of its name: 1 for a verdict, -1 against it.
+
+What is not listed may speak either way. 'Uncertain' is what all else is weighed against.
+"""
+
 Mask = Bool[Tensor, "batch 1 height width"]
 Odds = Float[np.ndarray, "batch classes"]
 
@@ -95,7 +111,9 @@ class Fit(NamedTuple):
 def fit(table: Table, truths: Sequence[Verdict], groups: Sequence[str], risk: float = RISK) -> Fit:
     """Fit the regression, and choose by cross-validation where it abstains.
 
-    The weights minimise -sum_i log p(truth_i) + |W|^2 / 2 over standardised evidence. The threshold
+    The weights minimise -sum_i log p(truth_i) + |W|^2 / 2 over standardised evidence, each only as
+    far as it speaks the way it should (`_SIGNS`): an accident of the runs at hand, such as that
+    adversarial changes survive JPEG, would otherwise pass for a reason elsewhere. The threshold
     is the one at which most is decided while (wrong + 1) / (decided + 1) <= risk, by five-fold
     cross-validation over groups; the ones added keep the expected risk of the next sample below
     it (conformal risk control: Angelopoulos et al. 2024). A decision on what is truly uncertain
@@ -151,7 +169,7 @@ def _fit(
         calibration={},
         seen=(),
     )
-    weights = _regress(blank.standardise(table), label, len(classes))
+    weights = _regress(blank.standardise(table), label, _bounds(blank))
     return replace(
         blank,
         weights=tuple(tuple(row) for row in weights[:, :-1].tolist()),
@@ -159,10 +177,24 @@ def _fit(
     )
 
 
+def _bounds(model: VerdictModel) -> list[list[tuple[float, float]]]:
+    """Least and greatest weight of each feature, and the bias, for each class."""
+    rows = []
+    for verdict in model.classes:
+        signs = [
+            next((sign for start, sign in _SIGNS[verdict].items() if name.startswith(start)), None)
+            for name in model.features
+        ]
+        limits = {None: (-np.inf, np.inf), 0: (0.0, 0.0), 1: (0.0, np.inf), -1: (-np.inf, 0.0)}
+        rows.append([*(limits[sign] for sign in signs), limits[None]])
+    return rows
+
+
 def _regress(
-    table: Table, label: Int[np.ndarray, " batch"], classes: int
+    table: Table, label: Int[np.ndarray, " batch"], bounds: list[list[tuple[float, float]]]
 ) -> Float[np.ndarray, "classes columns"]:
     """Weights, the bias in the last column, of the penalised multinomial logistic regression."""
+    classes = len(bounds)
     inputs = np.hstack([table, np.ones((len(table), 1))])
     wanted = np.eye(classes)[label]
     # The penalty of the biases only keeps those of classes that do not occur finite.
@@ -179,7 +211,8 @@ def _regress(
         return float(value), slope.ravel()
 
     start = np.zeros(classes * inputs.shape[1])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    limits = [limit for row in bounds for limit in row]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits)
     return found.x.reshape(classes, -1)
 
 

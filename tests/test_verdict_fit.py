@@ -66,14 +66,17 @@ def test_the_markers_place_holds_every_marker_and_little_else():
         assert (corners & marker).sum() == marker.sum(), seed
 
 
+FOLLOW, FINE = FEATURES.index("judges_follow"), FEATURES.index("high_frequency")
+
+
 def planted(n, noise, seed=0):
     """Evidence that tells three verdicts apart by two features, and misleads at random."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 3, n)
     table = np.full((n, len(FEATURES)), np.nan)
-    table[:, :8] = rng.normal(size=(n, 8))
-    table[:, 0] = (label == 0) + noise * rng.normal(size=n)
-    table[:, 1] = (label == 2) + noise * rng.normal(size=n)
+    table[:, :9] = rng.normal(size=(n, 9))
+    table[:, FOLLOW] = (label == 0) + noise * rng.normal(size=n)
+    table[:, FINE] = (label == 2) + noise * rng.normal(size=n)
     table[rng.random((n, len(FEATURES))) < 0.05] = np.nan
     truths = [list(Verdict)[k] for k in label]
     return table, truths, [f"phantom-{k // 3}" for k in range(n)]
@@ -82,10 +85,11 @@ def planted(n, noise, seed=0):
 def test_calibration_recovers_a_planted_rule():
     table, truths, groups = planted(300, 0.15)
     found = fit(table, truths, groups)
-    assert found.model.features == FEATURES[:8]
+    assert found.model.features == FEATURES[:9]
     assert found.model.classes == (Verdict.SEMANTIC, Verdict.SPECIFIC, Verdict.ADVERSARIAL)
     weights = np.abs(np.array(found.model.weights))
-    assert weights[:, :2].max(0).min() > 4 * weights[:, 2:].max()
+    noise = [k for k in range(9) if k not in (FOLLOW, FINE)]
+    assert weights[:, [FOLLOW, FINE]].max(0).min() > 4 * weights[:, noise].max()
     fresh, fresh_truths, _ = planted(300, 0.15, seed=1)
     odds = found.model.probabilities(fresh)
     decided = found.model.decides(odds)
@@ -94,7 +98,7 @@ def test_calibration_recovers_a_planted_rule():
     assert decided.mean() > 0.7
 
 
-def test_the_regression_is_at_the_minimum_of_its_penalised_loss():
+def test_the_regression_is_at_the_least_penalised_loss_that_its_signs_allow():
     from scipy.optimize import approx_fprime
 
     table, truths, groups = planted(60, 0.5)
@@ -107,8 +111,30 @@ def test_the_regression_is_at_the_minimum_of_its_penalised_loss():
         log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
         return -log_p[range(60), label].sum() + (weights**2).sum() / 2 + 5e-4 * (biases**2).sum()
 
-    at = np.concatenate([np.ravel(model.weights), model.biases])
-    assert np.abs(approx_fprime(at, loss)).max() < 0.05
+    weights = np.array(model.weights)
+    slope = approx_fprime(np.concatenate([weights.ravel(), model.biases]), loss)
+    free = weights != 0
+    assert np.abs(slope[:-3].reshape(3, -1)[free]).max() < 0.05
+    assert np.abs(slope[-3:]).max() < 0.05
+    semantic, specific, adversarial = weights
+    survival = [k for k, name in enumerate(model.features) if name.startswith("survives")]
+    # A weight at zero would grow the wrong way, were it let: the loss falls only there.
+    pressed = slope[:-3].reshape(3, -1)
+    for row, sign in ((0, 1), (1, 1), (2, -1)):
+        stuck = [k for k in survival if not free[row, k]]
+        assert (sign * pressed[row, stuck] > -0.05).all()
+    assert semantic[FOLLOW] > 0 > adversarial[FOLLOW]
+    assert specific[FINE] < 0 < adversarial[FINE]
+    assert (weights[:2, survival] >= 0).all()
+    assert (adversarial[survival] <= 0).all()
+
+
+def test_evidence_may_not_speak_the_wrong_way():
+    table, truths, groups = planted(120, 0.15)
+    table[:, FOLLOW] *= -1
+    model = fit(table, truths, groups).model
+    semantic = model.weights[model.classes.index(Verdict.SEMANTIC)]
+    assert semantic[model.features.index("judges_follow")] == 0
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.5, 0.8])
