@@ -107,6 +107,31 @@ class AutoencoderRecipe:
 
 
 @dataclass(frozen=True)
+class PriorRecipe:
+    """The generative prior of the autoencoder's codes.
+
+    Attributes:
+        widths: channels at each resolution of the U-Net.
+        layers: residual blocks at each resolution.
+        class_dropout: share of the training codes that are shown without their class, so that
+            the prior can be guided (Ho and Salimans 2021).
+        sample_every: epochs between the sheets of samples in the log.
+        remark: what else the card is to say of this very model.
+    """
+
+    widths: list[int] = field(default_factory=lambda: [64, 128])
+    layers: int = 2
+    class_dropout: float = 0.15
+    sample_every: int = 10
+    remark: str = ""
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=60, learning_rate=6e-4, weight_decay=0.0, ema=0.998, patience=60
+        )
+    )
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """Where and how Lightning runs; the names are those of `lightning.Trainer`.
 
@@ -148,6 +173,7 @@ class Recipe:
     classifier: ClassifierRecipe = field(default_factory=ClassifierRecipe)
     judge: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(name="judge"))
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    prior: PriorRecipe = field(default_factory=PriorRecipe)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logs: Path = Path("logs")
     card: str = "Data: the user's own."
