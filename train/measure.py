@@ -30,7 +30,7 @@ from train.card import Reading, add_readings, model_hash, write_card
 from train.command import command_line
 from train.data import ImageSet
 from train.preparation import open_data, split_samples
-from train.recipe import Recipe
+from train.recipe import ClassifierRecipe, Recipe
 
 DRAWS = 500
 
@@ -54,11 +54,7 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
     """
     models = _load(recipe)
     for part in parts:
-        statistics = (
-            _reconstruction(models, images)
-            if part == "autoencoder"
-            else _classification(models.classifiers[part], images)
-        )
+        statistics = _statistics(recipe, models, part, images)
         model = model_hash(recipe.bundle, part)
         readings = _readings(part, model, split, statistics, images.samples)
         add_readings(recipe.bundle, readings)
@@ -74,6 +70,25 @@ def _load(recipe: Recipe) -> _Models:
         classifiers |= {f"{kind}/{name}": classifier for name, classifier in found.items()}
     folder = recipe.bundle / "autoencoder"
     return _Models(classifiers, load_autoencoder(folder) if folder.is_dir() else None)
+
+
+def _statistics(
+    recipe: Recipe, models: _Models, part: str, images: ImageSet
+) -> dict[str, Statistic]:
+    if part == "autoencoder":
+        return _reconstruction(models, images)
+    found = _classification(models.classifiers[part], images)
+    section = recipe.section(part)
+    if not isinstance(section, ClassifierRecipe) or section.robust is None:
+        return found
+    # What robustness costs, paired: both models on the same images drawn.
+    own, start = found["AUROC"], _classification(models.classifiers[section.robust.start], images)
+    of_start = start["AUROC"]
+    return {
+        **found,
+        "AUROC of the start": of_start,
+        "AUROC less the start's": lambda drawn: own(drawn) - of_start(drawn),
+    }
 
 
 def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Statistic]:
