@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.classifier import Classifier
+from cfgen.spaces import Coder
 from cfgen.types import Images, Labels
 from train.recipe import Robust
 
 
 def attack(
-    classifier: Classifier, autoencoder: Autoencoder, images: Images, labels: Labels, how: Robust
+    classifier: Classifier, autoencoder: Coder, images: Images, labels: Labels, how: Robust
 ) -> Images:
     """Attack a share of a batch: of that share the first half in pixels, the second in the code.
 
@@ -59,7 +59,7 @@ def pixel_fgsm(classifier: Classifier, images: Images, labels: Labels, epsilon: 
 
 def latent_fgsm(
     classifier: Classifier,
-    autoencoder: Autoencoder,
+    autoencoder: Coder,
     images: Images,
     labels: Labels,
     epsilon: float,
