@@ -153,10 +153,10 @@ def paired_residual(prior: Denoiser, how: Denoising) -> Edit:
 
 
 def inversion(prior: Denoiser, how: Denoising) -> Edit:
-    """Edit by DDIM inversion (Mokady et al. 2023): up the noise levels as the source, down as both.
+    """Edit by DDIM inversion (Mokady et al. 2023): noised as the source, denoised as both.
 
-    No noise is drawn: the code's own is found, by the deterministic path upwards, which takes as many
-    passes more as there are steps.
+    No noise is drawn: the code's own is found, by the deterministic path upwards, which takes as
+    many passes more as there are steps.
     """
 
     def edit(codes: Codes, goal: Goal, _seeds: Seeds) -> Codes:
@@ -224,9 +224,7 @@ def contrast(
     return total / len(noises)
 
 
-def noise_like(
-    codes: Codes, seeds: Seeds, draws: int = 1
-) -> Float[Tensor, "draws batch ..."]:
+def noise_like(codes: Codes, seeds: Seeds, draws: int = 1) -> Float[Tensor, "draws batch ..."]:
     """Standard normal noise in the shape of codes, each image's from its own seed."""
     shape = (draws, *codes.shape[1:])
     each = [
@@ -235,9 +233,7 @@ def noise_like(
     return torch.stack(each, 1).to(codes)
 
 
-def _descend_noise(
-    prior: Denoiser, noisy: Codes, label: Labels, top: int, how: Denoising
-) -> Codes:
+def _descend_noise(prior: Denoiser, noisy: Codes, label: Labels, top: int, how: Denoising) -> Codes:
     """Denoise by DDIM from a level, guided; return the last estimate of the clean codes."""
     clean = noisy
     for level, below in pairwise(_ladder(top, how.steps)):

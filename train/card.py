@@ -136,6 +136,14 @@ _WHAT = {
         "The autoencoder whose code is searched: diffusers' AutoencoderKL on patches of one "
         "grey channel. Holds the mean code of every class over the training images."
     ),
+    "prior": (
+        "The generative prior: a class-conditional latent diffusion model of the autoencoder's "
+        "codes (diffusers' UNet2DModel, v-prediction). What it changes of a code when the class "
+        "is exchanged is where the default search begins.\n\n"
+        "![Samples, half of each class](samples.png)\n\n"
+        "*Samples, the first row of the first class, the second of the second: no images of "
+        "anybody.*"
+    ),
 }
 _CLASSIFIER_NOTE = (
     "'Share of CLASS found' is the recall of that class at the stored threshold: for two classes "
@@ -146,6 +154,12 @@ _NOTE = {
     "autoencoder": (
         "'Agreement' is how often a model decides the same on an image and on its reconstruction: "
         "what it falls short of 1 is what the autoencoder flips by itself."
+    ),
+    "prior": (
+        "'Denoising error' is the mean squared error of the estimated clean code, standardised. "
+        "'Nearest training code' compares, by the L2 distance of standardised codes, how near the "
+        "training images 256 samples come and how near held-out images do: a ratio well below 1 "
+        "would be memory."
     ),
 }
 

@@ -67,9 +67,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
 class Films(lightning.LightningDataModule):
     """Training and validation images (or codes) of a bundle, for any of its models."""
 
-    def __init__(
-        self, train: Dataset, val: Dataset, schedule: Schedule, workers: int = 0
-    ) -> None:
+    def __init__(self, train: Dataset, val: Dataset, schedule: Schedule, workers: int = 0) -> None:
         super().__init__()
         self.train, self.val = train, val
         self.schedule, self.workers = schedule, workers

@@ -24,6 +24,7 @@ from cfgen.data.samples import Sample
 from cfgen.metrics import psnr, ssim
 from cfgen.models.autoencoder import load_autoencoder
 from cfgen.models.classifier import Classifier, load_classifier
+from cfgen.models.prior import denoising_error, load_prior
 from train.calibration import calibration_error, logits_of
 from train.card import Reading, add_readings, model_hash, write_card
 from train.command import command_line
@@ -48,10 +49,10 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
     for part in parts:
         statistics = _statistics(recipe, part, images)
         model = model_hash(recipe.bundle, part)
-        readings = _readings(part, model, split, statistics, images.samples)
-        add_readings(recipe.bundle, readings)
+        found = readings(part, model, split, statistics, images.samples)
+        add_readings(recipe.bundle, found)
         write_card(recipe, part)
-        for reading in readings:
+        for reading in found:
             sys.stdout.write(f"{part} {split} {reading.text()}\n")
 
 
@@ -65,6 +66,8 @@ def _classifiers(bundle: Path) -> list[str]:
 def _statistics(recipe: Recipe, part: str, images: ImageSet) -> dict[str, Statistic]:
     if part == "autoencoder":
         return _reconstruction(recipe.bundle, images)
+    if part == "prior":
+        return _denoising(recipe.bundle, images)
     found = _classification(load_classifier(recipe.bundle / part), images)
     section = recipe.section(part)
     if not isinstance(section, ClassifierRecipe) or section.robust is None:
@@ -121,6 +124,33 @@ def _reconstruction(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
     return {name: _mean(torch.cat(values).double()) for name, values in found.items()}
 
 
+def _denoising(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
+    """What is said of the prior: how far its estimates of clean codes are off, and as which class.
+
+    The error of the other classes beside that of the true one says how much the prior knows of
+    the classes: alike, and it would know nothing.
+    """
+    prior, autoencoder = load_prior(bundle / "prior"), load_autoencoder(bundle / "autoencoder")
+    labels, own, other = torch.tensor(images.labels), [], []
+    with torch.inference_mode():
+        for half, label in zip(images.images.split(64), labels.split(64), strict=True):
+            codes = autoencoder.encode(half.float())
+            errors = [
+                denoising_error(prior, codes, torch.full_like(label, index))
+                for index in range(len(prior.classes))
+            ]
+            table = torch.stack(errors, 1)
+            true = table.gather(1, label[:, None]).squeeze(1)
+            own.append(true)
+            other.append((table.sum(1) - true) / (len(prior.classes) - 1))
+    right, wrong = torch.cat(own).double(), torch.cat(other).double()
+    return {
+        "denoising error": _mean(right),
+        "denoising error as another class": _mean(wrong),
+        "true class denoises better": _mean((right < wrong).double()),
+    }
+
+
 def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
     """The mean of the values drawn, of a subset where one is given."""
     array = values.numpy()
@@ -133,7 +163,7 @@ def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
     return mean
 
 
-def _readings(
+def readings(
     part: str,
     model: str,
     split: str,
@@ -151,13 +181,13 @@ def _readings(
     ]
     everything = np.arange(len(samples))
     now = datetime.now(UTC).strftime("%Y-%m-%d")
-    readings = []
+    found = []
     for metric, statistic in statistics.items():
         low, high = np.nanpercentile([statistic(drawn) for drawn in draws], [2.5, 97.5])
         value = statistic(everything)
         ends = (float(low), float(high))
-        readings.append(Reading(now, part, model, split, len(samples), metric, value, *ends))
-    return readings
+        found.append(Reading(now, part, model, split, len(samples), metric, value, *ends))
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -166,8 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
     recipe, split = command_line(arguments, "split", "val", meaning)
     source = open_data(recipe)
     parts = _classifiers(recipe.bundle)
-    if (recipe.bundle / "autoencoder").is_dir():
-        parts.append("autoencoder")
+    parts += [part for part in ("autoencoder", "prior") if (recipe.bundle / part).is_dir()]
     images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)
     measure(recipe, images, parts, split)
 

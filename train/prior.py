@@ -6,6 +6,8 @@ import sys
 
 import lightning
 import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import Dataset
@@ -15,14 +17,17 @@ from cfgen.models.autoencoder import Autoencoder, Code, load_autoencoder
 from cfgen.models.prior import Prior
 from cfgen.models.sampling import sample
 from cfgen.types import Images, Labels
+from train.card import add_readings, model_hash
 from train.command import parse_recipe
 from train.data import Batch, Films, ImageSet
 from train.loop import fit, optimiser
-from train.measure import measure
+from train.measure import measure, readings
 from train.preparation import prepare
 from train.recipe import PriorRecipe, Recipe
 
 PART = "prior"
+DRAWN = 256
+"""Samples that are held against the training images."""
 SHOWN = 16
 """Samples on a sheet."""
 
@@ -39,7 +44,7 @@ class CodeSet(Dataset[tuple[Tensor, int]]):
         with torch.inference_mode():
             batches = images.images.split(batch_size)
             codes = torch.cat([autoencoder.encode(batch.float()) for batch in batches])
-        self.codes, self.labels = codes.clone(), images.labels
+        self.codes, self.labels, self.samples = codes.clone(), images.labels, images.samples
 
     def __len__(self) -> int:
         """Number of codes."""
@@ -109,6 +114,29 @@ def draw_samples(prior: Prior, autoencoder: Autoencoder) -> Images:
         return autoencoder.decode(codes).clamp(0, 1)
 
 
+def check_memory(recipe: Recipe, prior: Prior, train: Code, held_out: CodeSet) -> None:
+    """Log how near the training images samples come, against how near held-out images do."""
+    labels = torch.arange(DRAWN) % len(prior.classes)
+    drawn = sample(prior, labels, torch.Generator().manual_seed(1), guidance=1.0)
+    ours, theirs = (nearest(prior, codes, train) for codes in (drawn, held_out.codes))
+    typical = float(ours.median())
+
+    def ratio(chosen: Int[ndarray, " drawn"]) -> float:
+        return typical / float(theirs[chosen].median())
+
+    statistics = {"nearest training code, samples over held-out": ratio}
+    add_readings(
+        recipe.bundle,
+        readings(PART, model_hash(recipe.bundle, PART), "val", statistics, held_out.samples),
+    )
+
+
+def nearest(prior: Prior, codes: Code, train: Code) -> Float[Tensor, " batch"]:
+    """Distance of each code to the nearest training code, both standardised."""
+    ours, theirs = ((one / prior.code_std).flatten(1) for one in (codes, train))
+    return torch.cdist(ours, theirs).amin(1)
+
+
 def train_prior(recipe: Recipe) -> None:
     """Train the prior of a bundle, whose autoencoder is trained already, and save it."""
     how = recipe.prior
@@ -130,6 +158,8 @@ def train_prior(recipe: Recipe) -> None:
     if module.global_rank == 0:
         prior.cpu().eval()
         prior.save_pretrained(recipe.bundle / PART)
+        save_image(draw_samples(prior, autoencoder), recipe.bundle / PART / "samples.png")
+        check_memory(recipe, prior, codes.codes, held_out)
         measure(recipe, val, [PART], "val")
         sys.stdout.write(f"saved {recipe.bundle / PART}\n")
 

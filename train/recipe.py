@@ -222,7 +222,7 @@ class Recipe:
                 "do rename one, for what methods are chosen by cannot report on them"
             )
 
-    def section(self, part: str) -> ClassifierRecipe | AutoencoderRecipe:
+    def section(self, part: str) -> ClassifierRecipe | AutoencoderRecipe | PriorRecipe:
         """What the recipe says of a part of the bundle, such as 'classifier' or 'judges/NAME'.
 
         Raises:

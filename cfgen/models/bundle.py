@@ -12,6 +12,7 @@ from torch import nn
 
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
+from cfgen.models.prior import Prior, load_prior
 from cfgen.models.saving import weights_hash
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -99,6 +100,11 @@ class Bundle:
     def autoencoder(self) -> Autoencoder:
         """The autoencoder."""
         return self._place(load_autoencoder(self.path / "autoencoder"))
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The generative prior of the autoencoder's codes."""
+        return self._place(load_prior(self.path / "prior"))
 
     def _place(self, model: Model) -> Model:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
