@@ -58,11 +58,9 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
 
 
 class Films(lightning.LightningDataModule):
-    """Training and validation images of a bundle, for any of its models."""
+    """Training and validation images (or codes) of a bundle, for any of its models."""
 
-    def __init__(
-        self, train: ImageSet, val: ImageSet, schedule: Schedule, workers: int = 0
-    ) -> None:
+    def __init__(self, train: Dataset, val: Dataset, schedule: Schedule, workers: int = 0) -> None:
         super().__init__()
         self.train, self.val = train, val
         self.schedule, self.workers = schedule, workers
@@ -82,7 +80,7 @@ class Films(lightning.LightningDataModule):
         return self._loader(self.val)
 
     def _loader(
-        self, images: ImageSet, order: Sampler | None = None, *, drop_last: bool = False
+        self, images: Dataset, order: Sampler | None = None, *, drop_last: bool = False
     ) -> DataLoader:
         return DataLoader(
             images,

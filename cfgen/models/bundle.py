@@ -13,13 +13,14 @@ from torch import nn
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
 from cfgen.models.saving import weights_hash
+from cfgen.models.segmenter import Segmenter, load_segmenter
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder BUNDLE/{classifier, judges/NAME, autoencoder}; each model is loaded when asked for.
+    """A folder BUNDLE/{classifier, judges/NAME, autoencoder, segmenter}, each loaded on demand.
 
     Attributes:
         path: the folder.
@@ -59,6 +60,11 @@ class Bundle:
     def autoencoder(self) -> Autoencoder:
         """The autoencoder."""
         return self._place(load_autoencoder(self.path / "autoencoder"))
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter of the lungs."""
+        return self._place(load_segmenter(self.path / "segmenter"))
 
     def _place(self, model: Model) -> Model:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
