@@ -84,9 +84,12 @@ def write_card(recipe: Recipe, part: str) -> None:
     readings = read_readings(recipe.bundle, part)
     current = model_hash(recipe.bundle, part)
     looks = sorted({(r.date, r.split) for r in readings if r.split != "val"})
-    command = f"cfgen train {_COMMAND.get(folder, folder)} --config "
-    command += f"train/configs/{recipe.bundle.name}.yaml --data DIR"
+    options = f"--config train/configs/{recipe.bundle.name}.yaml --data DIR"
+    command = f"cfgen train {_COMMAND.get(folder, folder)} {options}"
     command += f" --name {name}" if name else ""
+    measured = (
+        "the same" if folder == "segmenter" else f"`cfgen train measure {options} --split SPLIT`"
+    )
     text = f"""# {recipe.bundle.name}: {part}
 
 {_what(section, folder)}{f" Its name is {name}." if name else ""}
@@ -105,8 +108,9 @@ validation, cut by patient where patients are known (`split.csv`).
 
 {remark}
 
-**Measured** by `cfgen train measure --config train/configs/{recipe.bundle.name}.yaml --data DIR
---split SPLIT`, with 95 % intervals (bootstrap over patients). Choices were made on `val`, which is
+**Measured** by {
+        measured
+    }, with 95 % intervals (bootstrap over patients). Choices were made on `val`, which is
 also where thresholds and temperature come from; only the newest reading of a split is shown.
 
 {_table([r for r in readings if r.model == current])}
@@ -132,6 +136,12 @@ _WHAT = {
         "A judge for development: another training than the classifier's, never attacked. Methods "
         "are chosen by what it says of validation images; so it is no judge of the results."
     ),
+    "segmenter": (
+        "The segmenter of the lungs: grey images in [0, 1] to the probability that a pixel shows a "
+        "lung field, without heart and diaphragm but with whatever opacity lies in it. Learned on "
+        "chest phantoms, then on the training films with its own masks, where these looked like "
+        "two lungs. No film was ever outlined by a radiologist."
+    ),
     "autoencoder": (
         "The autoencoder whose code is searched: diffusers' AutoencoderKL on patches of one "
         "grey channel. Holds the mean code of every class over the training images."
@@ -151,6 +161,13 @@ _CLASSIFIER_NOTE = (
     "differ: the threshold is validation's and is not moved."
 )
 _NOTE = {
+    "segmenter": (
+        "Dice is against the known lungs of unseen phantoms (`phantoms`), which says little of "
+        "real films; there, see the outlines that `cfgen lungs` draws. 'Two lungs' is the share of "
+        "films on which the mask passes the check for a plausible pair, 'mirrored' the Dice of the "
+        "mask with that of the mirrored film. The mean area of the mask in each class, as a share "
+        "of the film, should differ little: where it does, the mask tells the class."
+    ),
     "autoencoder": (
         "'Agreement' is how often a model decides the same on an image and on its reconstruction: "
         "what it falls short of 1 is what the autoencoder flips by itself."

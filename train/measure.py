@@ -49,7 +49,7 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
     for part in parts:
         statistics = _statistics(recipe, part, images)
         model = model_hash(recipe.bundle, part)
-        found = readings(part, model, split, statistics, images.samples)
+        found = read_off(part, model, split, statistics, images.samples)
         add_readings(recipe.bundle, found)
         write_card(recipe, part)
         for reading in found:
@@ -100,9 +100,9 @@ def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Stati
     def calibration(drawn: Int[ndarray, " drawn"]) -> float:
         return calibration_error(logits[drawn].softmax(1), labels[drawn])
 
-    statistics: dict[str, Statistic] = {"AUROC": auroc, "accuracy": _mean(right)}
+    statistics: dict[str, Statistic] = {"AUROC": auroc, "accuracy": mean_of(right)}
     for index, name in enumerate(classifier.classes):
-        statistics[f"share of {name} found"] = _mean(right, labels == index)
+        statistics[f"share of {name} found"] = mean_of(right, labels == index)
     return {**statistics, "cross-entropy": cross, "calibration error": calibration}
 
 
@@ -121,7 +121,7 @@ def _reconstruction(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
             for name, classifier in classifiers.items():
                 agrees = classifier.predict(batch) == classifier.predict(rebuilt)
                 found[f"agreement of {name}"].append(agrees.double())
-    return {name: _mean(torch.cat(values).double()) for name, values in found.items()}
+    return {name: mean_of(torch.cat(values).double()) for name, values in found.items()}
 
 
 def _denoising(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
@@ -145,13 +145,13 @@ def _denoising(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
             other.append((table.sum(1) - true) / (len(prior.classes) - 1))
     right, wrong = torch.cat(own).double(), torch.cat(other).double()
     return {
-        "denoising error": _mean(right),
-        "denoising error as another class": _mean(wrong),
-        "true class denoises better": _mean((right < wrong).double()),
+        "denoising error": mean_of(right),
+        "denoising error as another class": mean_of(wrong),
+        "true class denoises better": mean_of((right < wrong).double()),
     }
 
 
-def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
+def mean_of(values: Tensor, of: Tensor | None = None) -> Statistic:
     """The mean of the values drawn, of a subset where one is given."""
     array = values.numpy()
     chosen = np.ones(len(array), dtype=bool) if of is None else of.numpy()
@@ -163,14 +163,22 @@ def _mean(values: Tensor, of: Tensor | None = None) -> Statistic:
     return mean
 
 
-def readings(
+def read_off(
     part: str,
     model: str,
     split: str,
     statistics: dict[str, Statistic],
     samples: Sequence[Sample],
 ) -> list[Reading]:
-    """Each statistic with its 95 % percentile bootstrap interval over patients."""
+    """Read statistics off samples, each with its 95 % percentile bootstrap interval over patients.
+
+    Args:
+        part: of the bundle.
+        model: see `model_hash`.
+        split: where the samples are from.
+        statistics: by name, functions of the places of the samples drawn.
+        samples: all of them, in that order.
+    """
     names = [sample.patient or sample.path for sample in samples]
     patients = np.unique(names, return_inverse=True)[1]
     members = [np.flatnonzero(patients == index) for index in range(patients.max() + 1)]

@@ -21,7 +21,7 @@ from train.card import add_readings, model_hash
 from train.command import parse_recipe
 from train.data import Batch, Films, ImageSet
 from train.loop import fit, optimiser
-from train.measure import measure, readings
+from train.measure import measure, read_off
 from train.preparation import prepare
 from train.recipe import PriorRecipe, Recipe
 
@@ -127,7 +127,7 @@ def check_memory(recipe: Recipe, prior: Prior, train: Code, held_out: CodeSet) -
     statistics = {"nearest training code, samples over held-out": ratio}
     add_readings(
         recipe.bundle,
-        readings(PART, model_hash(recipe.bundle, PART), "val", statistics, held_out.samples),
+        read_off(PART, model_hash(recipe.bundle, PART), "val", statistics, held_out.samples),
     )
 
 

@@ -157,6 +157,42 @@ class PriorRecipe:
 
 
 @dataclass(frozen=True)
+class SegmenterRecipe:
+    """The segmenter of the lungs.
+
+    Attributes:
+        side: height and width at which the network works.
+        widths: channels at each resolution of the U-Net, multiples of 4.
+        phantoms: how many are drawn to learn on.
+        rounds: epochs of each round of self-training on the bundle's own films, which follow the
+            schedule's epochs on phantoms. Bundles of phantoms need none.
+        remark: what else the card is to say of this very model.
+    """
+
+    side: int = 64
+    widths: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
+    phantoms: int = 3000
+    rounds: list[int] = field(default_factory=lambda: [3, 3])
+    remark: str = ""
+    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=8, learning_rate=3e-3))
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(
+            rotation=12.0,
+            translation=0.12,
+            scale=0.3,
+            brightness=0.15,
+            contrast=0.6,
+            gamma=0.6,
+            blur=1.2,
+            noise=0.05,
+        )
+    )
+
+
+Section = ClassifierRecipe | AutoencoderRecipe | PriorRecipe | SegmenterRecipe
+
+
+@dataclass(frozen=True)
 class TrainerSettings:
     """Where and how Lightning runs; the names are those of `lightning.Trainer`.
 
@@ -205,6 +241,7 @@ class Recipe:
     development: dict[str, ClassifierRecipe] = field(default_factory=dict)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
     prior: PriorRecipe = field(default_factory=PriorRecipe)
+    segmenter: SegmenterRecipe = field(default_factory=SegmenterRecipe)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logs: Path = Path("logs")
     card: str = "Data: the user's own."
@@ -222,7 +259,7 @@ class Recipe:
                 "do rename one, for what methods are chosen by cannot report on them"
             )
 
-    def section(self, part: str) -> ClassifierRecipe | AutoencoderRecipe | PriorRecipe:
+    def section(self, part: str) -> Section:
         """What the recipe says of a part of the bundle, such as 'classifier' or 'judges/NAME'.
 
         Raises:

@@ -14,6 +14,7 @@ from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
 from cfgen.models.prior import Prior, load_prior
 from cfgen.models.saving import weights_hash
+from cfgen.models.segmenter import Segmenter, load_segmenter
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -25,7 +26,8 @@ BORDER = "border"
 class Bundle:
     """A folder of models; each is loaded when asked for.
 
-    BUNDLE/{classifier, classifiers/NAME, judges/NAME, development/NAME, autoencoder}.
+    BUNDLE/{classifier, classifiers/NAME, judges/NAME, development/NAME, autoencoder,
+    prior, segmenter}.
 
     Attributes:
         path: the folder.
@@ -105,6 +107,11 @@ class Bundle:
     def prior(self) -> Prior:
         """The generative prior of the autoencoder's codes."""
         return self._place(load_prior(self.path / "prior"))
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter of the lungs."""
+        return self._place(load_segmenter(self.path / "segmenter"))
 
     def _place(self, model: Model) -> Model:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
