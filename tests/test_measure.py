@@ -57,7 +57,7 @@ def recipe(bundle, films, tmp_path) -> Path:
         "bundle": str(bundle),
         "data": str(films),
         "preprocessing": {"size": 64},
-        "judge": {"name": "second", "schedule": {"seed": 77}},
+        "judges": {"second": {"schedule": {"seed": 77}}},
         "card": LICENCE,
     }
     path.write_text(yaml.safe_dump(described))
@@ -167,12 +167,31 @@ def test_a_card_says_what_it_needs_to(recipe, bundle):
         assert LICENCE in card
         assert "10 images for training and 6 for\nvalidation" in card
         assert f"`cfgen train {section} --config" in card
+        assert ("--data DIR --name second`" in card) == (section == "judge")
         assert f"with seed {77 if section == 'judge' else 0}" in card
         assert "Not for diagnosis" in card
         block = card.split("```yaml\n")[1].split("```")[0]
         assert yaml.safe_load(block)["schedule"]["batch_size"] > 0
         for metric in newest(bundle, part, "val"):
             assert f"| {metric} |" in card
+
+
+def test_every_classifier_and_judge_is_measured_under_its_folder(recipe, bundle):
+    others = {"classifiers": "robust", "judges": "border", "development": "first"}
+    described = yaml.safe_load(recipe.read_text())
+    for folder, name in others.items():
+        shutil.copytree(bundle / "classifier", bundle / folder / name)
+        described.setdefault(folder, {})[name] = {"view": "border"} if name == "border" else {}
+    recipe.write_text(yaml.safe_dump(described))
+    main(["--config", str(recipe)])
+    expected = newest(bundle, "classifier", "val")["AUROC"].value
+    for folder, name in others.items():
+        assert newest(bundle, f"{folder}/{name}", "val")["AUROC"].value == expected
+        assert f"agreement of {folder}/{name}" in newest(bundle, "autoencoder", "val")
+        card = (bundle / folder / name / "README.md").read_text()
+        assert f"Its name is {name}." in card
+        assert ("what is outside a box" in card) == (name == "border")
+    assert "no judge of the results" in (bundle / "development/first/README.md").read_text()
 
 
 def test_an_unknown_split_is_named(recipe):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lightning
 import torch
@@ -48,6 +48,13 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         self.images = torch.stack(images)
         self.labels = [source.classes.index(str(sample.label)) for sample in self.samples]
 
+    def keep(self, wanted: Callable[[Sample], bool]) -> None:
+        """Let go of all images but those of the samples wanted."""
+        rows = [row for row, sample in enumerate(self.samples) if wanted(sample)]
+        self.images = self.images[rows]
+        self.samples = [self.samples[row] for row in rows]
+        self.labels = [self.labels[row] for row in rows]
+
     def __len__(self) -> int:
         """Number of images that could be read."""
         return len(self.labels)
@@ -58,11 +65,9 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
 
 
 class Films(lightning.LightningDataModule):
-    """Training and validation images of a bundle, for any of its models."""
+    """Training and validation images (or codes) of a bundle, for any of its models."""
 
-    def __init__(
-        self, train: ImageSet, val: ImageSet, schedule: Schedule, workers: int = 0
-    ) -> None:
+    def __init__(self, train: Dataset, val: Dataset, schedule: Schedule, workers: int = 0) -> None:
         super().__init__()
         self.train, self.val = train, val
         self.schedule, self.workers = schedule, workers
@@ -82,7 +87,7 @@ class Films(lightning.LightningDataModule):
         return self._loader(self.val)
 
     def _loader(
-        self, images: ImageSet, order: Sampler | None = None, *, drop_last: bool = False
+        self, images: Dataset, order: Sampler | None = None, *, drop_last: bool = False
     ) -> DataLoader:
         return DataLoader(
             images,
