@@ -57,7 +57,7 @@ def recipe(bundle, films, tmp_path) -> Path:
         "bundle": str(bundle),
         "data": str(films),
         "preprocessing": {"size": 64},
-        "judge": {"name": "second", "schedule": {"seed": 77}},
+        "judges": {"second": {"schedule": {"seed": 77}}},
         "card": LICENCE,
     }
     path.write_text(yaml.safe_dump(described))
@@ -167,6 +167,7 @@ def test_a_card_says_what_it_needs_to(recipe, bundle):
         assert LICENCE in card
         assert "10 images for training and 6 for\nvalidation" in card
         assert f"`cfgen train {section} --config" in card
+        assert ("--data DIR --name second`" in card) == (section == "judge")
         assert f"with seed {77 if section == 'judge' else 0}" in card
         assert "Not for diagnosis" in card
         block = card.split("```yaml\n")[1].split("```")[0]

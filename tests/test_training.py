@@ -15,7 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cfgen.data.phantom import of_path, samples
-from cfgen.data.splits import PatientLeak, read_split
+from cfgen.data.samples import Sample
+from cfgen.data.splits import PatientLeak, half_of, read_split
 from cfgen.models.bundle import load_bundle
 from cfgen.models.saving import WEIGHTS
 from train import autoencoder, classifier, measure
@@ -64,7 +65,10 @@ def write_recipe(folder: Path, data: Path, **sections) -> Path:
         "logs": str(folder / "logs"),
         "preprocessing": {"size": 64},
         "classifier": {**network, "schedule": {**schedule, "seed": 11}},
-        "judge": {**network, "name": "second", "schedule": {**schedule, "epochs": 1, "seed": 12}},
+        "judges": {"second": {**network, "schedule": {**schedule, "epochs": 1, "seed": 12}}},
+        "development": {
+            "third": {**network, "half": "b", "schedule": {**schedule, "epochs": 1, "seed": 14}},
+        },
         "autoencoder": {
             "widths": [16, 32], "latent_channels": 4, "perceptual": 0.2, "adversarial": 0.1,
             "schedule": {**schedule, "epochs": 1, "seed": 13},
@@ -97,8 +101,10 @@ def recipe(films, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(recipe) -> Path:
     """A bundle whose parts have all been trained, one after another."""
-    for main in (classifier.main, classifier.main_judge, autoencoder.main):
-        main(["--config", str(recipe)])
+    classifier.main(["--config", str(recipe)])
+    for name in ("second", "third"):
+        classifier.main_judge(["--config", str(recipe), "--name", name])
+    autoencoder.main(["--config", str(recipe)])
     return recipe.parent / "tiny"
 
 
@@ -116,7 +122,7 @@ def steps_of(logs: Path) -> list[list[int]]:
 
 
 def test_a_bundle_has_the_files_it_promises(trained):
-    for part in ("classifier", "judges/second", "autoencoder"):
+    for part in ("classifier", "judges/second", "development/third", "autoencoder"):
         for name in ("config.json", WEIGHTS, "README.md"):
             assert (trained / part / name).stat().st_size > 0
     for name in ("bundle.yaml", "split.csv", "readings.csv"):
@@ -148,6 +154,7 @@ def test_a_trained_bundle_opens_and_works(trained, films):
     assert bundle.classifier.temperature != 1.0
     assert sum(bundle.classifier.thresholds) == pytest.approx(1)
     assert list(bundle.judges) == ["second"]
+    assert list(bundle.development) == ["third"]
     codes = bundle.autoencoder.encode(images)
     assert codes.std().item() == pytest.approx(1, abs=0.01)
     assert bundle.autoencoder.class_means.abs().sum() > 0
@@ -157,6 +164,7 @@ def test_cards_name_seed_command_and_licence(trained):
     for part, seed, command in (
         ("classifier", 11, "train classifier"),
         ("judges/second", 12, "train judge"),
+        ("development/third", 14, "train judge"),
         ("autoencoder", 13, "train autoencoder"),
     ):
         card = (trained / part / "README.md").read_text()
@@ -164,6 +172,50 @@ def test_cards_name_seed_command_and_licence(trained):
         assert f"cfgen {command} --config" in card
         assert "Phantoms of the tests, CC0." in card
         assert "val (n = 2)" in card
+        assert ("--name" in card) == ("/" in part)
+    assert "half 'b' of the training patients only" in card_of(trained, "development/third")
+    assert "half" not in card_of(trained, "judges/second").split("```")[0]
+
+
+def card_of(bundle: Path, part: str) -> str:
+    return (bundle / part / "README.md").read_text()
+
+
+def test_a_judge_of_a_half_knows_the_images_of_that_half_alone(trained, films):
+    kept = [
+        Sample(path, None, None)
+        for path, side in read_split(trained / "split.csv").items()
+        if side == "train"
+    ]
+    names = [sample.path for sample in kept if half_of(sample) == "b"]
+    assert 4 < len(names) < len(kept) - 4
+    pixels = [np.asarray(Image.open(films / name), dtype=np.float32) / 255 for name in names]
+    third = load_bundle(trained).development["third"]
+    assert third.mean == pytest.approx(np.stack(pixels).mean(), abs=1e-4)
+    assert abs(third.mean - load_bundle(trained).classifier.mean) > 1e-4
+
+
+def test_each_judge_has_a_log_and_a_recipe_of_its_own(trained, recipe):
+    logs = recipe.parent / "logs" / "tiny"
+    for part, seed in (("judges/second", 12), ("development/third", 14)):
+        assert yaml.safe_load((logs / part / "recipe.yaml").read_text())["schedule"]["seed"] == seed
+
+
+@pytest.mark.parametrize(("name", "got"), [("fourth", "'fourth'"), ("", "''"), ("ird", "'ird'")])
+def test_a_judge_is_named_by_one_of_the_recipes_names(recipe, name, got):
+    with pytest.raises(ValueError, match=rf"judges/second, development/third.*got {got}"):
+        classifier.main_judge(["--config", str(recipe), "--name", name])
+
+
+def test_a_further_classifier_has_to_be_in_the_recipe(recipe):
+    with pytest.raises(ValueError, match=r"the classifiers that the recipe describes \(none\)"):
+        classifier.main(["--config", str(recipe), "--name", "robust"])
+
+
+def test_a_judge_is_of_the_panel_or_for_development_not_both(films, tmp_path):
+    recipe = write_recipe(tmp_path, films, development={"second": {}})
+    with pytest.raises(ValueError, match="share no name, got second in both"):
+        classifier.main_judge(["--config", str(recipe), "--name", "second"])
 
 
 def test_the_autoencoder_leaves_the_classifier_it_learned_from_alone(trained, recipe, tmp_path):
@@ -197,7 +249,7 @@ def test_checkpoints_hold_every_weight_once(trained, recipe):
 def test_another_preprocessing_in_the_same_bundle_is_refused(trained, recipe, change, got):
     before = (trained / "bundle.yaml").read_text()
     with pytest.raises(ValueError, match=rf"agree with .*tiny/bundle\.yaml.*got .*{got}"):
-        classifier.main_judge(["--config", str(recipe), *change])
+        classifier.main_judge(["--config", str(recipe), "--name", "second", *change])
     assert (trained / "bundle.yaml").read_text() == before
 
 

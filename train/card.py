@@ -12,7 +12,7 @@ import yaml
 
 from cfgen.data.splits import read_split
 from cfgen.models.saving import WEIGHTS
-from train.recipe import Recipe
+from train.recipe import ClassifierRecipe, Recipe
 
 LOG = "readings.csv"
 
@@ -76,17 +76,20 @@ def write_card(recipe: Recipe, part: str) -> None:
     It shows what was read of the model that is there now, and tells of every look at a held-out
     split, whichever model took it.
     """
-    section, _, name = part.replace("judges/", "judge/").partition("/")
-    how = asdict(getattr(recipe, section))
+    folder, _, name = part.partition("/")
+    section = recipe.section(part)
+    how = asdict(section)
     remark = how.pop("remark")
     sides = list(read_split(recipe.bundle / "split.csv").values())
     readings = read_readings(recipe.bundle, part)
     current = model_hash(recipe.bundle, part)
     looks = sorted({(r.date, r.split) for r in readings if r.split != "val"})
-    command = f"cfgen train {section} --config train/configs/{recipe.bundle.name}.yaml --data DIR"
+    command = f"cfgen train {_COMMAND.get(folder, folder)} --config "
+    command += f"train/configs/{recipe.bundle.name}.yaml --data DIR"
+    command += f" --name {name}" if name else ""
     text = f"""# {recipe.bundle.name}: {part}
 
-{_WHAT[section]}{f" Its name is {name}." if name else ""}
+{_what(section, folder)}{f" Its name is {name}." if name else ""}
 
 **Intended use.** Research on counterfactual explanations. Not for diagnosis, nor for any other
 decision about a person.
@@ -107,7 +110,7 @@ validation, cut by patient where patients are known (`split.csv`).
 also where thresholds and temperature come from; only the newest reading of a split is shown.
 
 {_table([r for r in readings if r.model == current])}
-{_NOTE[section]}
+{_NOTE.get(folder, _CLASSIFIER_NOTE)}
 
 **Readings of held-out splits** (each look at one costs some of its worth): {
         "; ".join(f"{split} on {date}" for date, split in looks) or "none yet"
@@ -116,11 +119,18 @@ also where thresholds and temperature come from; only the newest reading of a sp
     (recipe.bundle / part / "README.md").write_text(text)
 
 
+_COMMAND = {"classifiers": "classifier", "judges": "judge", "development": "judge"}
 _WHAT = {
     "classifier": "The classifier to be explained: grey images in [0, 1] to calibrated logits.",
-    "judge": (
-        "A judge: another architecture, seed and augmentation than the classifier's, never "
-        "attacked and never used in a search."
+    "classifiers": "Another classifier to explain: grey images in [0, 1] to calibrated logits.",
+    "judges": (
+        "A judge that results are reported with: another training than the classifier's (see the "
+        "recipe below for architecture, seed, augmentation and view), never attacked, never used "
+        "in a search nor in a choice of methods."
+    ),
+    "development": (
+        "A judge for development: another training than the classifier's, never attacked. Methods "
+        "are chosen by what it says of validation images; so it is no judge of the results."
     ),
     "autoencoder": (
         "The autoencoder whose code is searched: diffusers' AutoencoderKL on patches of one "
@@ -133,13 +143,39 @@ _CLASSIFIER_NOTE = (
     "differ: the threshold is validation's and is not moved."
 )
 _NOTE = {
-    "classifier": _CLASSIFIER_NOTE,
-    "judge": _CLASSIFIER_NOTE,
     "autoencoder": (
         "'Agreement' is how often a model decides the same on an image and on its reconstruction: "
         "what it falls short of 1 is what the autoencoder flips by itself."
     ),
 }
+
+
+_VIEW = {
+    "whole": "",
+    "lungs": (
+        " It sees the lungs alone, cropped and equalised, as found by the segmenter that is saved "
+        "with it."
+    ),
+    "border": (
+        " It sees only what is outside a box around the lungs, as found by the segmenter that is "
+        "saved with it: what it knows of the classes is no finding of the lungs."
+    ),
+}
+
+
+def _what(section: object, folder: str) -> str:
+    """What the model is, what it sees and whom it learned from."""
+    text = _WHAT[folder]
+    if not isinstance(section, ClassifierRecipe):
+        return text
+    text += _VIEW[section.view]
+    if section.half:
+        text += (
+            f" It learned from half '{section.half}' of the training patients only, those for whom "
+            f"the sha256 of 'half:' and the patient is {'even' if section.half == 'a' else 'odd'}. "
+            "They are nobody of a model of the other half; models of all patients have seen them."
+        )
+    return text
 
 
 def _table(readings: list[Reading]) -> str:

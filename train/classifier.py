@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAUROC
 
+from cfgen.data.splits import half_of
 from cfgen.models.classifier import Classifier
 from cfgen.types import Images, Logits
 from train.augment import augment
 from train.calibration import calibrate
-from train.command import parse_recipe
-from train.data import Batch, Films
+from train.command import command_line
+from train.data import Batch, Films, ImageSet
 from train.loop import fit, optimiser
 from train.measure import measure
 from train.preparation import prepare
@@ -65,19 +67,19 @@ def train_classifier(recipe: Recipe, part: str) -> None:
 
     Args:
         recipe: the bundle's.
-        part: 'classifier', or 'judges/NAME'.
+        part: 'classifier', or 'classifiers/NAME', 'judges/NAME' or 'development/NAME'.
+
+    Raises:
+        ValueError: the recipe does not describe it, or the segmenter that it looks through is
+            missing.
     """
-    how = recipe.classifier if part == "classifier" else recipe.judge
+    how = recipe.section(part)
+    assert isinstance(how, ClassifierRecipe)
     lightning.seed_everything(how.schedule.seed, workers=True, verbose=False)
     source, train, val = prepare(recipe)
-    classifier = Classifier(
-        architecture=how.architecture,
-        classes=list(source.classes),
-        size=recipe.preprocessing.size,
-        mean=float(train.images.float().mean()),
-        std=float(train.images.float().std()),
-        widths=how.widths,
-    )
+    if how.half:
+        train.keep(lambda sample: half_of(sample) == how.half)
+    classifier = build(recipe, how, train, source.classes)
     module = ClassifierTraining(classifier, how, recipe.trainer.compile)
     films = Films(train, val, how.schedule, recipe.trainer.workers)
     fit(module, films, recipe, part)
@@ -89,15 +91,55 @@ def train_classifier(recipe: Recipe, part: str) -> None:
         sys.stdout.write(f"saved {recipe.bundle / part}\n")
 
 
+def build(
+    recipe: Recipe, how: ClassifierRecipe, train: ImageSet, classes: Sequence[str]
+) -> Classifier:
+    """A classifier that has learned nothing yet, but knows its images' mean and their lungs."""
+    segmenter, described = None, None
+    if how.view != "whole":
+        from cfgen.models.segmenter import load_segmenter
+
+        segmenter = load_segmenter(recipe.bundle / "segmenter")
+        described = {k: v for k, v in segmenter.config.items() if not k.startswith("_")}
+    classifier = Classifier(
+        architecture=how.architecture,
+        classes=list(classes),
+        size=recipe.preprocessing.size,
+        mean=float(train.images.float().mean()),
+        std=float(train.images.float().std()),
+        widths=how.widths,
+        view=how.view,
+        segmenter_config=described,
+    )
+    if segmenter is not None:
+        assert classifier.segmenter is not None
+        classifier.segmenter.load_state_dict(segmenter.state_dict())
+    return classifier
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Train the recipe's classifier."""
-    train_classifier(parse_recipe(arguments), "classifier")
+    """Train the recipe's classifier, or the further one that is named."""
+    meaning = "one of the recipe's `classifiers`, in place of its `classifier`"
+    recipe, name = command_line(arguments, "name", "", meaning)
+    train_classifier(recipe, f"classifiers/{name}" if name else "classifier")
 
 
 def main_judge(arguments: list[str] | None = None) -> None:
-    """Train the recipe's judge."""
-    recipe = parse_recipe(arguments)
-    train_classifier(recipe, f"judges/{recipe.judge.name}")
+    """Train one judge of the recipe, of the panel or for development.
+
+    Raises:
+        ValueError: the recipe has no judge of this name.
+    """
+    recipe, name = command_line(arguments, "name", "", "one of its `judges` or `development`")
+    folders = {"judges": recipe.judges, "development": recipe.development}
+    parts = [f"{folder}/{known}" for folder, judges in folders.items() for known in judges]
+    chosen = [part for part in parts if not name or part.endswith(f"/{name}")]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"expected --name of one of the recipe's judges ({', '.join(parts) or 'none there'}), "
+            f"got {name!r}; do name one, without its folder"
+        )
+    train_classifier(recipe, chosen[0])
 
 
 if __name__ == "__main__":

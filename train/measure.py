@@ -49,7 +49,7 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
     Args:
         recipe: the bundle's.
         images: those of the split.
-        parts: such as 'classifier', 'judges/NAME' or 'autoencoder'.
+        parts: such as 'classifier', 'judges/NAME', 'development/NAME' or 'autoencoder'.
         split: 'val' for the bundle's own, else one of the data's.
     """
     models = _load(recipe)
@@ -69,8 +69,9 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
 
 def _load(recipe: Recipe) -> _Models:
     classifiers = {"classifier": load_classifier(recipe.bundle / "classifier")}
-    judges = load_judges(recipe.bundle / "judges")
-    classifiers |= {f"judges/{name}": judge for name, judge in judges.items()}
+    for kind in ("classifiers", "judges", "development"):
+        found = load_judges(recipe.bundle / kind)
+        classifiers |= {f"{kind}/{name}": classifier for name, classifier in found.items()}
     folder = recipe.bundle / "autoencoder"
     return _Models(classifiers, load_autoencoder(folder) if folder.is_dir() else None)
 
@@ -157,7 +158,8 @@ def _readings(
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure every model of a bundle on one split."""
-    recipe, split = command_line(arguments, split="val")
+    meaning = "'val', or one of the data's"
+    recipe, split = command_line(arguments, "split", "val", meaning)
     source = open_data(recipe)
     parts = sorted(_load(recipe).classifiers)
     if (recipe.bundle / "autoencoder").is_dir():

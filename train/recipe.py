@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cfgen.data.preprocessing import Preprocessing
+from cfgen.models.views import View
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,18 @@ class ClassifierRecipe:
     Attributes:
         architecture: see `cfgen.models.networks.build_network`.
         widths: channels a stage, for the compact residual network.
-        name: of a judge, and of its folder; a classifier has none.
+        view: what it sees of an image, see `cfgen.models.classifier.Classifier`; all but 'whole'
+            need BUNDLE/segmenter to be there.
+        half: which half of the training patients it learns from, see
+            `cfgen.data.splits.half_of`; '' for all. A model of half 'a' and one of half 'b' have
+            no patient in common; one of a half and one of all patients have.
         remark: what else the card is to say of this very model.
     """
 
     architecture: str = "compact-resnet"
     widths: list[int] | None = None
-    name: str = ""
+    view: View = "whole"
+    half: Literal["", "a", "b"] = ""
     remark: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -137,6 +143,10 @@ class Recipe:
         bundle: folder of the bundle.
         data: a class-folder tree, a CSV table, a MedMNIST archive or 'phantom'.
         classes: names of the classes; None for those found in the data.
+        classifier: the classifier to be explained.
+        classifiers: further ones to explain, by name; 'robust' goes to BUNDLE/classifiers/robust.
+        judges: those that results are reported with, by name; never attacked, never chosen by.
+        development: those that methods are chosen by, on validation images.
         logs: folder for logs and for the checkpoints to resume from.
         card: what the model cards say of data, licence and citation.
     """
@@ -146,8 +156,40 @@ class Recipe:
     classes: list[str] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classifier: ClassifierRecipe = field(default_factory=ClassifierRecipe)
-    judge: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(name="judge"))
+    classifiers: dict[str, ClassifierRecipe] = field(default_factory=dict)
+    judges: dict[str, ClassifierRecipe] = field(default_factory=dict)
+    development: dict[str, ClassifierRecipe] = field(default_factory=dict)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logs: Path = Path("logs")
     card: str = "Data: the user's own."
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would mean two judges.
+
+        Raises:
+            ValueError: a judge of the panel and one for development share it.
+        """
+        both = sorted(self.judges.keys() & self.development.keys())
+        if both:
+            raise ValueError(
+                f"expected judges and development to share no name, got {', '.join(both)} in both; "
+                "do rename one, for what methods are chosen by cannot report on them"
+            )
+
+    def section(self, part: str) -> ClassifierRecipe | AutoencoderRecipe:
+        """What the recipe says of a part of the bundle, such as 'classifier' or 'judges/NAME'.
+
+        Raises:
+            ValueError: it says nothing of this part.
+        """
+        folder, _, name = part.partition("/")
+        found = getattr(self, folder)
+        if not name:
+            return found
+        if name not in found:
+            raise ValueError(
+                f"expected one of the {folder} that the recipe describes "
+                f"({', '.join(found) or 'none'}), got {name!r}; do name one or describe it there"
+            )
+        return found[name]
