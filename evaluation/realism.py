@@ -71,8 +71,8 @@ class Taken:
     """
 
     rows: list[Row]
-    pixels: Float[Tensor, "2 samples features"]
-    features: Float[Tensor, "2 samples features"] | None
+    pixels: Float[Tensor, "2 samples blocks"]
+    features: Float[Tensor, "2 samples units"] | None
     changes: Mapping[str, Images]
 
     def places(self) -> dict[str, list[int]]:
