@@ -176,6 +176,24 @@ def test_a_card_says_what_it_needs_to(recipe, bundle):
             assert f"| {metric} |" in card
 
 
+def test_every_classifier_and_judge_is_measured_under_its_folder(recipe, bundle):
+    others = {"classifiers": "robust", "judges": "border", "development": "first"}
+    described = yaml.safe_load(recipe.read_text())
+    for folder, name in others.items():
+        shutil.copytree(bundle / "classifier", bundle / folder / name)
+        described.setdefault(folder, {})[name] = {"view": "border"} if name == "border" else {}
+    recipe.write_text(yaml.safe_dump(described))
+    main(["--config", str(recipe)])
+    expected = newest(bundle, "classifier", "val")["AUROC"].value
+    for folder, name in others.items():
+        assert newest(bundle, f"{folder}/{name}", "val")["AUROC"].value == expected
+        assert f"agreement of {folder}/{name}" in newest(bundle, "autoencoder", "val")
+        card = (bundle / folder / name / "README.md").read_text()
+        assert f"Its name is {name}." in card
+        assert ("what is outside a box" in card) == (name == "border")
+    assert "no judge of the results" in (bundle / "development/first/README.md").read_text()
+
+
 def test_an_unknown_split_is_named(recipe):
     with pytest.raises(ValueError, match="one of the splits test, train"):
         main(["--config", str(recipe), "--split", "holdout"])

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from cfgen.data.phantom import of_path, samples
 from cfgen.data.samples import Sample
 from cfgen.data.splits import PatientLeak, half_of, read_split
-from cfgen.models.bundle import load_bundle
+from cfgen.models.bundle import load_bundle, load_judges
 from cfgen.models.saving import WEIGHTS
 from train import autoencoder, classifier, measure
+from train.card import read_readings
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -66,6 +67,12 @@ def write_recipe(folder: Path, data: Path, **sections) -> Path:
         "preprocessing": {"size": 64},
         "classifier": {**network, "schedule": {**schedule, "seed": 11}},
         "judges": {"second": {**network, "schedule": {**schedule, "epochs": 1, "seed": 12}}},
+        "classifiers": {
+            "robust": {
+                **network, "robust": {"pixel": 0.02, "latent": 0.2},
+                "schedule": {**schedule, "epochs": 1, "seed": 15},
+            },
+        },
         "development": {
             "third": {**network, "half": "b", "schedule": {**schedule, "epochs": 1, "seed": 14}},
         },
@@ -105,6 +112,7 @@ def trained(recipe) -> Path:
     for name in ("second", "third"):
         classifier.main_judge(["--config", str(recipe), "--name", name])
     autoencoder.main(["--config", str(recipe)])
+    classifier.main(["--config", str(recipe), "--name", "robust"])
     return recipe.parent / "tiny"
 
 
@@ -122,7 +130,9 @@ def steps_of(logs: Path) -> list[list[int]]:
 
 
 def test_a_bundle_has_the_files_it_promises(trained):
-    for part in ("classifier", "judges/second", "development/third", "autoencoder"):
+    for part in (
+        "classifier", "judges/second", "development/third", "classifiers/robust", "autoencoder",
+    ):  # fmt: skip
         for name in ("config.json", WEIGHTS, "README.md"):
             assert (trained / part / name).stat().st_size > 0
     for name in ("bundle.yaml", "split.csv", "readings.csv"):
@@ -165,6 +175,7 @@ def test_cards_name_seed_command_and_licence(trained):
         ("classifier", 11, "train classifier"),
         ("judges/second", 12, "train judge"),
         ("development/third", 14, "train judge"),
+        ("classifiers/robust", 15, "train classifier"),
         ("autoencoder", 13, "train autoencoder"),
     ):
         card = (trained / part / "README.md").read_text()
@@ -208,8 +219,78 @@ def test_a_judge_is_named_by_one_of_the_recipes_names(recipe, name, got):
 
 
 def test_a_further_classifier_has_to_be_in_the_recipe(recipe):
-    with pytest.raises(ValueError, match=r"the classifiers that the recipe describes \(none\)"):
-        classifier.main(["--config", str(recipe), "--name", "robust"])
+    with pytest.raises(ValueError, match=r"the classifiers .* describes \(robust\), got 'seed1'"):
+        classifier.main(["--config", str(recipe), "--name", "seed1"])
+
+
+def test_robust_fine_tuning_starts_from_the_weights_it_names(trained, recipe, tmp_path):
+    options = [
+        "--config", str(recipe), "--name", "robust", "--bundle", str(tmp_path / "tiny"),
+        "--logs", str(tmp_path / "logs"),
+    ]  # fmt: skip
+    shutil.copytree(trained, tmp_path / "tiny", ignore=shutil.ignore_patterns("robust"))
+    start = weights_of(trained / "classifier")
+    assert any(
+        not torch.equal(value, start[name])
+        for name, value in weights_of(trained / "classifiers" / "robust").items()
+        if name.endswith("weight")
+    )
+    # A step of no length leaves them; batch norm's statistics are those of the attacked images.
+    classifier.main([*options, "--classifiers.robust.schedule.learning_rate", "0"])
+    kept = weights_of(tmp_path / "tiny" / "classifiers" / "robust")
+    for name, value in kept.items():
+        assert torch.equal(value, start[name]) != ("running" in name or "tracked" in name)
+
+
+def test_the_price_of_robustness_is_on_its_card(trained):
+    found = {reading.metric: reading for reading in read_readings(trained, "classifiers/robust")}
+    price, own, start = (
+        found[name].value for name in ("AUROC less the start's", "AUROC", "AUROC of the start")
+    )
+    assert price == pytest.approx(own - start, abs=2e-4)
+    of_start = {r.metric: r for r in read_readings(trained, "classifier") if r.split == "val"}
+    assert start == of_start["AUROC"].value
+    card = card_of(trained, "classifiers/robust")
+    assert "Fine-tuned from `classifier`" in card
+    assert "| AUROC less the start's |" in card
+    assert "less the start's" not in card_of(trained, "classifier")
+
+
+def test_another_network_is_not_fine_tuned(trained, recipe, tmp_path):
+    shutil.copytree(trained, tmp_path / "tiny")
+    with pytest.raises(ValueError, match=r"the network of .*tiny/classifier.*architecture, widths"):
+        classifier.main(
+            ["--config", str(recipe), "--name", "robust", "--bundle", str(tmp_path / "tiny"),
+             "--logs", str(tmp_path / "logs"), "--classifiers.robust.widths", "[8, 24]"]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("view", ["lungs", "border"])
+def test_a_judge_looks_through_the_bundles_segmenter(films, tmp_path, view):
+    segmenters = pytest.importorskip("cfgen.models.segmenter")
+    recipe = write_recipe(tmp_path, films)
+    options = ["--config", str(recipe), "--name", "second", "--judges.second.view", view]
+    with pytest.raises(ValueError, match=r"a saved Segmenter in .*tiny/segmenter"):
+        classifier.main_judge(options)
+    torch.manual_seed(5)
+    segmenter = segmenters.Segmenter(side=16, widths=[4, 8])
+    segmenter.save_pretrained(tmp_path / "tiny" / "segmenter")
+    classifier.main_judge(options)
+    judges = tmp_path / "tiny" / "judges" / "second"
+    inside = {
+        name.removeprefix("segmenter."): value
+        for name, value in weights_of(judges).items()
+        if name.startswith("segmenter.")
+    }
+    expected = weights_of(tmp_path / "tiny" / "segmenter")
+    assert inside.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in inside.items())
+    (judge,) = load_judges(judges.parent).values()
+    assert judge.view == view
+    card = (judges / "README.md").read_text()
+    assert {"lungs": "It sees the lungs alone", "border": "It sees only what is outside"}[
+        view
+    ] in card
 
 
 def test_a_judge_is_of_the_panel_or_for_development_not_both(films, tmp_path):

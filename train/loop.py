@@ -73,6 +73,7 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
         precision=settings.precision,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         max_steps=settings.max_steps,
+        inference_mode=False,  # a robust training attacks its validation images too
     )
     last = logs / "last.ckpt"
     trainer.fit(module, films, ckpt_path=last if last.exists() else None, weights_only=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,25 +22,18 @@ from torchmetrics.functional.classification import multiclass_auroc
 
 from cfgen.data.samples import Sample
 from cfgen.metrics import psnr, ssim
-from cfgen.models.autoencoder import Autoencoder, load_autoencoder
-from cfgen.models.bundle import load_judges
+from cfgen.models.autoencoder import load_autoencoder
 from cfgen.models.classifier import Classifier, load_classifier
 from train.calibration import calibration_error, logits_of
 from train.card import Reading, add_readings, model_hash, write_card
 from train.command import command_line
 from train.data import ImageSet
 from train.preparation import open_data, split_samples
-from train.recipe import Recipe
+from train.recipe import ClassifierRecipe, Recipe
 
 DRAWS = 500
 
 Statistic = Callable[[Int[ndarray, " drawn"]], float]
-
-
-@dataclass(frozen=True)
-class _Models:
-    classifiers: dict[str, Classifier]
-    autoencoder: Autoencoder | None
 
 
 def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) -> None:
@@ -52,13 +45,8 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
         parts: such as 'classifier', 'judges/NAME', 'development/NAME' or 'autoencoder'.
         split: 'val' for the bundle's own, else one of the data's.
     """
-    models = _load(recipe)
     for part in parts:
-        statistics = (
-            _reconstruction(models, images)
-            if part == "autoencoder"
-            else _classification(models.classifiers[part], images)
-        )
+        statistics = _statistics(recipe, part, images)
         model = model_hash(recipe.bundle, part)
         readings = _readings(part, model, split, statistics, images.samples)
         add_readings(recipe.bundle, readings)
@@ -67,13 +55,28 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
             sys.stdout.write(f"{part} {split} {reading.text()}\n")
 
 
-def _load(recipe: Recipe) -> _Models:
-    classifiers = {"classifier": load_classifier(recipe.bundle / "classifier")}
-    for kind in ("classifiers", "judges", "development"):
-        found = load_judges(recipe.bundle / kind)
-        classifiers |= {f"{kind}/{name}": classifier for name, classifier in found.items()}
-    folder = recipe.bundle / "autoencoder"
-    return _Models(classifiers, load_autoencoder(folder) if folder.is_dir() else None)
+def _classifiers(bundle: Path) -> list[str]:
+    """Every classifier and judge there is, by its folder in the bundle."""
+    folders = ("classifier", "classifiers/*", "judges/*", "development/*")
+    found = [file for folder in folders for file in sorted(bundle.glob(f"{folder}/config.json"))]
+    return [file.parent.relative_to(bundle).as_posix() for file in found]
+
+
+def _statistics(recipe: Recipe, part: str, images: ImageSet) -> dict[str, Statistic]:
+    if part == "autoencoder":
+        return _reconstruction(recipe.bundle, images)
+    found = _classification(load_classifier(recipe.bundle / part), images)
+    section = recipe.section(part)
+    if not isinstance(section, ClassifierRecipe) or section.robust is None:
+        return found
+    # What robustness costs, paired: both models on the same images drawn.
+    start = load_classifier(recipe.bundle / section.robust.start)
+    own, of_start = found["AUROC"], _classification(start, images)["AUROC"]
+    return {
+        **found,
+        "AUROC of the start": of_start,
+        "AUROC less the start's": lambda drawn: own(drawn) - of_start(drawn),
+    }
 
 
 def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Statistic]:
@@ -100,18 +103,19 @@ def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Stati
     return {**statistics, "cross-entropy": cross, "calibration error": calibration}
 
 
-def _reconstruction(models: _Models, images: ImageSet) -> dict[str, Statistic]:
+def _reconstruction(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
     """What is said of the autoencoder: how near, and who changes their mind."""
-    assert models.autoencoder is not None
+    autoencoder = load_autoencoder(bundle / "autoencoder")
+    classifiers = {part: load_classifier(bundle / part) for part in _classifiers(bundle)}
     found: dict[str, list[Tensor]] = {"PSNR (dB)": [], "SSIM": []}
-    found |= {f"agreement of {name}": [] for name in models.classifiers}
+    found |= {f"agreement of {name}": [] for name in classifiers}
     with torch.inference_mode():
         for half in images.images.split(64):
             batch = half.float()
-            rebuilt = models.autoencoder.decode(models.autoencoder.encode(batch)).clamp(0, 1)
+            rebuilt = autoencoder.decode(autoencoder.encode(batch)).clamp(0, 1)
             found["PSNR (dB)"].append(psnr(batch, rebuilt))
             found["SSIM"].append(ssim(batch, rebuilt))
-            for name, classifier in models.classifiers.items():
+            for name, classifier in classifiers.items():
                 agrees = classifier.predict(batch) == classifier.predict(rebuilt)
                 found[f"agreement of {name}"].append(agrees.double())
     return {name: _mean(torch.cat(values).double()) for name, values in found.items()}
@@ -161,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     meaning = "'val', or one of the data's"
     recipe, split = command_line(arguments, "split", "val", meaning)
     source = open_data(recipe)
-    parts = sorted(_load(recipe).classifiers)
+    parts = _classifiers(recipe.bundle)
     if (recipe.bundle / "autoencoder").is_dir():
         parts.append("autoencoder")
     images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)

@@ -60,6 +60,23 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Robust:
+    """Fine-tuning on images that the model itself is attacked with, see `train.robust`.
+
+    Attributes:
+        start: the part of the bundle whose weights it starts from; of the same architecture.
+        pixel: step of the attack on pixels, in units of the image.
+        latent: step of the attack on the autoencoder's code, in standard deviations of codes.
+        share: of each batch that is attacked, half in pixels and half in the code.
+    """
+
+    start: str = "classifier"
+    pixel: float = 0.01
+    latent: float = 0.1
+    share: float = 2 / 3
+
+
+@dataclass(frozen=True)
 class ClassifierRecipe:
     """A classifier or judge.
 
@@ -71,6 +88,7 @@ class ClassifierRecipe:
         half: which half of the training patients it learns from, see
             `cfgen.data.splits.half_of`; '' for all. A model of half 'a' and one of half 'b' have
             no patient in common; one of a half and one of all patients have.
+        robust: makes it a robust fine-tuning of another part, which needs BUNDLE/autoencoder.
         remark: what else the card is to say of this very model.
     """
 
@@ -78,6 +96,7 @@ class ClassifierRecipe:
     widths: list[int] | None = None
     view: View = "whole"
     half: Literal["", "a", "b"] = ""
+    robust: Robust | None = None
     remark: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -104,7 +104,8 @@ def lungs_view(images: Images, lungs: Images, boxes: Boxes) -> Images:
 
 def _dilated(lungs: Images) -> Images:
     reach = max(1, round(DILATION * lungs.shape[-1]))
-    return max_pool2d(lungs, 2 * reach + 1, stride=1, padding=reach)
+    tall = max_pool2d(lungs, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
+    return max_pool2d(tall, (1, 2 * reach + 1), stride=1, padding=(0, reach))
 
 
 def _crop(images: Images, boxes: Boxes) -> Images:
