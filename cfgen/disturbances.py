@@ -1,20 +1,15 @@
-"""What no finding minds: small disturbances of an image, and changes that mean nothing."""
+"""What no finding minds: small disturbances of an image."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from PIL import Image as Picture
-from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import pad
 
-from cfgen.types import Codes, Images
-
-Seeds = Int[Tensor, " batch"]
+from cfgen.types import Images, Seeds
 
 JPEG_QUALITY = 75
 NOISE = 0.02
@@ -32,8 +27,11 @@ def as_jpeg(images: Images) -> Images:
 
 def noisy(images: Images, seeds: Seeds) -> Images:
     """Add normal noise of 0.02 to images in [0, 1], one seed an image, and clamp."""
-    noise = torch.stack([_normal(images.shape[1:], seed) for seed in seeds.tolist()])
-    return (images + NOISE * noise.to(images)).clamp(0, 1)
+    drawn = [
+        torch.randn(*images.shape[1:], generator=torch.Generator().manual_seed(seed))
+        for seed in seeds.tolist()
+    ]
+    return (images + NOISE * torch.stack(drawn).to(images)).clamp(0, 1)
 
 
 def shifts(images: Images) -> list[Images]:
@@ -47,16 +45,3 @@ def shifts(images: Images) -> list[Images]:
     height, width = images.shape[-2:]
     corners = ((2, 1), (0, 1), (1, 2), (1, 0))
     return [wide[..., row : row + height, left : left + width] for row, left in corners]
-
-
-def smooth_noise(codes: Codes, seeds: Seeds) -> Codes:
-    """Normal noise at a quarter of the codes' resolution, enlarged: structures, not grain."""
-    channels, *sides = codes.shape[1:]
-    coarse = (channels, *(max(2, side // 4) for side in sides))
-    noise = torch.stack([_normal(coarse, seed) for seed in seeds.tolist()])
-    return interpolate(noise.to(codes), size=sides, mode="bicubic", align_corners=True)
-
-
-def _normal(shape: Sequence[int], seed: int) -> Tensor:
-    """Draw normal noise of one sample: from its own seed, so that its batch does not matter."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -17,11 +17,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cfgen import metrics
-from cfgen.disturbances import Seeds, as_jpeg, noisy, shifts, smooth_noise
+from cfgen.disturbances import as_jpeg, noisy, shifts
+from cfgen.edits import random_smooth
 from cfgen.models.classifier import Classifier
 from cfgen.objectives import class_log_odds
 from cfgen.spaces import Coder
-from cfgen.types import Codes, Goal, Images, Labels, Logits, LogOdds
+from cfgen.types import Codes, Goal, Images, Labels, Logits, LogOdds, Seeds
 
 Number = Float[Tensor, " batch"]
 CUTOFF = 1 / 8
@@ -83,15 +84,15 @@ class Witnesses:
         judges: other classifiers of the same classes, in any order, by name.
         autoencoder: anything that encodes and decodes, where there is one.
         lungs: from images to a mask of the lungs, where there is a segmenter.
-        denoising: from (codes, labels, generator) to the prior's denoising error of each code;
-            the generator's seed is fixed, so that any two codes are denoised from the same noise.
+        denoising: from (codes, labels) to the prior's denoising error of each code, always at the
+            same noise, so that any two codes or labels compare.
     """
 
     classifier: Classifier
     judges: Mapping[str, Classifier]
     autoencoder: Coder | None = None
     lungs: Callable[[Images], Bool[Tensor, "batch 1 height width"]] | None = None
-    denoising: Callable[[Codes, Labels, torch.Generator], Number] | None = None
+    denoising: Callable[[Codes, Labels], Number] | None = None
 
 
 def gather(
@@ -115,7 +116,7 @@ def gather(
     with torch.no_grad():
         found |= _asked(witnesses, goal, factual, image)
         found |= _disturbed(witnesses.classifier, goal, image, seeds)
-        found["high_frequency"] = high_frequency(change)
+        found["high_frequency"] = metrics.high_frequency_share(change, CUTOFF)
         if witnesses.lungs is not None:
             found["outside_lungs"] = 1 - metrics.energy_inside(change, witnesses.lungs(factual))
         if witnesses.autoencoder is not None:
@@ -126,23 +127,6 @@ def gather(
     if witnesses.autoencoder is not None:
         found["random_start"] = random_start(goal, factual, image, witnesses.autoencoder, seeds)
     return Evidence(**found)
-
-
-def high_frequency(change: Images, cutoff: float = CUTOFF) -> Number:
-    """Share of a change's energy above a frequency, in [0, 1]; NaN where nothing changed.
-
-    sum_(|f| > c) |F d(f)|^2 / sum_f |F d(f)|^2 with the discrete Fourier transform F and |f| in
-    cycles a pixel. A search on the pixels has most of its change there, a finding little.
-
-    >>> stripes = torch.tensor([1.0, -1.0]).repeat(8).expand(1, 1, 16, 16)
-    >>> high_frequency(torch.cat([stripes, torch.ones(1, 1, 16, 16)])).tolist()
-    [1.0, 0.0]
-    """
-    power = torch.fft.fft2(change).abs().square()
-    rows, columns = (torch.fft.fftfreq(side, device=change.device) for side in change.shape[-2:])
-    fine = (rows[:, None].square() + columns.square()).sqrt() > cutoff
-    total = power.flatten(1).sum(1)
-    return torch.where(total > 0, (power * fine).flatten(1).sum(1) / total, torch.nan)
 
 
 def random_start(
@@ -159,7 +143,7 @@ def random_start(
     size = metrics.l2(factual, image)
     with torch.no_grad():
         codes = autoencoder.encode(factual)
-        moved = codes + smooth_noise(codes, seeds)
+        moved = codes + random_smooth()(codes, goal, seeds)
         change = autoencoder.decode(moved) - autoencoder.decode(codes)
         length = change.flatten(1).norm(dim=1).clamp(min=1e-12)
         start = factual + change * (size / length)[:, None, None, None]
@@ -242,7 +226,6 @@ def _denoised(witnesses: Witnesses, goal: Goal, before: Codes, after: Codes) -> 
         return {}
     pairs = ((before, goal.source), (after, goal.source), (after, goal.target))
     original, as_source, as_target = (
-        witnesses.denoising(codes, label, torch.Generator().manual_seed(0)).log()
-        for codes, label in pairs
+        witnesses.denoising(codes, label).log() for codes, label in pairs
     )
     return {"prior_error": as_target - original, "prior_preference": as_source - as_target}

@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 from tqdm import tqdm
 
 from cfgen.data.files import read_image
@@ -27,10 +25,8 @@ from cfgen.methods import DEFAULT_METHOD, Settings, settings_of
 from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import Region
-from cfgen.types import Counterfactuals, Goal, Image, Images
+from cfgen.types import Counterfactuals, Goal, Image, Images, Seeds
 from evaluation.runs import Row, create_run, write_shard, write_skipped
-
-Seeds = Int[Tensor, " batch"]
 
 _LOG = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from cfgen.verdict import (
 )
 from cfgen.witnesses import witnesses_of
 from evaluation import figures
-from evaluation.measures import batches
+from evaluation.batches import batches
 from evaluation.runs import Run, read_run
 from evaluation.summary import attempted
 from evaluation.verdict_fit import (

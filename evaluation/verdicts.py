@@ -17,7 +17,7 @@ from cfgen.models.bundle import Bundle
 from cfgen.models.classifier import Classifier
 from cfgen.verdict import ALREADY, Verdict, VerdictModel, find_model
 from cfgen.witnesses import witnesses_of
-from evaluation.measures import batches
+from evaluation.batches import batches
 from evaluation.runs import Row, Run
 from evaluation.summary import attempted
 from evaluation.tables import csv_text
