@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from cfgen.types import Codes, Images, Rows
 
@@ -126,9 +127,10 @@ class EditSpace:
     """How strongly an edit is applied, place by place: a space of strengths.
 
     x'(a) = D(z0 + a * e), with D the decoding of the inner space, e an edit of each image's code
-    z0 and a a field of strengths in [0, `strongest`], the same for all channels of the code. A
-    search in it can choose where how much of the edit is to be seen, and nothing else: whatever
-    it finds, the edit has proposed. That leaves a classifier's noise no room.
+    z0 and a a field of strengths in [0, `strongest`], the same for all channels of the code, on a
+    grid that may be coarser than the code (bilinear between its places). A search in it can choose
+    where how much of the edit is to be seen, and nothing else: whatever it finds, the edit has
+    proposed. That leaves a classifier's noise no room.
 
     Args:
         inner: where the edit is.
@@ -156,7 +158,9 @@ class EditSpace:
 
     def decode(self, codes: Codes, residual: Images) -> Images:
         """The images with their edits at these strengths."""
-        return self.inner.decode(self.encoded.codes + codes * self.edit, residual)
+        size = self.edit.shape[-2:]
+        field = interpolate(codes, size, mode="bilinear", align_corners=False)
+        return self.inner.decode(self.encoded.codes + field * self.edit, residual)
 
     def project(self, codes: Codes) -> Codes:
         """The strengths clamped to [0, strongest]."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from cfgen.methods.guided import guided
+from cfgen.methods.guidance import guided
 from cfgen.methods.plain import class_mean_shift, latent, latent_shift, pixel
 from cfgen.methods.settings import Descent, Guided, LineSearch, Settings, with_overrides
 from cfgen.models.bundle import Bundle

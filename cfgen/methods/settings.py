@@ -53,13 +53,14 @@ class LineSearch:
 
 @dataclass(frozen=True)
 class Guided:
-    """Settings of a search of where how much of an edit is to be seen, see `cfgen.methods.guided`.
+    """Settings of a search of where how much of an edit is to be seen, see `cfgen.methods.guidance`.
 
     Attributes:
         edit: which one: of the prior, or one of the controls.
         budget: SSIM to the factual that the edit keeps where the search starts.
         outside: strength of the edit outside the lungs where the search starts, of 1 inside; no
             bound, for the search may raise it anywhere. 1 for bundles without a segmenter.
+        grid: places to a side of the strengths; between them they are interpolated.
         strongest: greatest strength that the search may give the edit anywhere.
         distance: a name in `cfgen.objectives.DISTANCES`.
         weight: of the distance, lambda.
@@ -72,7 +73,8 @@ class Guided:
     edit: EditName = "delta-denoising"
     budget: float = 0.96
     outside: float = 0.15
-    strongest: float = 3.0
+    grid: int = 8
+    strongest: float = 2.0
     distance: str = "l2"
     weight: float = 0.1
     step_size: float = 0.15

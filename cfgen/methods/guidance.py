@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from cfgen.edits import (
     Ascent,
@@ -84,14 +84,15 @@ def guided(
     proposal = propose(bundle, settings.edit)
     with torch.no_grad():
         edit = proposal.edit(encoded.codes, goal, seeds)
-        start = _start(bundle, factual, edit, settings.outside)
-    first = scale_to_ssim(
-        edit * start, factual, space, encoded, settings.budget, halvings=HALVINGS, region=region
+        start = _start(bundle, factual, settings)
+        proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
+    scaled = scale_to_ssim(
+        proposed, factual, space, encoded, settings.budget, halvings=HALVINGS, region=region
     )
     found = refine(
         goal,
         factual,
-        EditSpace(space, encoded, _rescaled(edit, edit * start, first), start, settings.strongest),
+        EditSpace(space, encoded, _rescaled(edit, proposed, scaled), start, settings.strongest),
         DISTANCES[settings.distance],
         weight=settings.weight,
         step_size=settings.step_size,
@@ -107,15 +108,14 @@ def guided(
 
 
 def _start(
-    bundle: Bundle, factual: Images, edit: Codes, outside: float
+    bundle: Bundle, factual: Images, settings: Guided
 ) -> Float[Tensor, "batch 1 rows columns"]:
     """Strengths of 1 in the lungs, `outside` elsewhere, with a soft seam between them."""
-    size = edit.shape[-2:]
+    size = (settings.grid, settings.grid)
     if not bundle.has("segmenter"):
-        return torch.ones(len(edit), 1, *size, device=edit.device)
+        return torch.ones(len(factual), 1, *size, device=factual.device)
     lungs = adaptive_avg_pool2d(bundle.segmenter.lungs(factual).float(), size)
-    soft = avg_pool2d(lungs, 3, stride=1, padding=1, count_include_pad=False)
-    return outside + (1 - outside) * (1.5 * soft).clamp(max=1)
+    return settings.outside + (1 - settings.outside) * (1.5 * lungs).clamp(max=1)
 
 
 def _rescaled(edit: Codes, before: Codes, after: Codes) -> Codes:
