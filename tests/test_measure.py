@@ -200,7 +200,9 @@ def test_an_unknown_split_is_named(recipe):
 
 
 def test_a_draw_that_misses_a_class_is_no_statistic_of_it():
-    assert np.isnan(module._mean(torch.ones(3), torch.tensor([False, False, True]))(np.array([0])))
+    assert np.isnan(
+        module.mean_of(torch.ones(3), torch.tensor([False, False, True]))(np.array([0]))
+    )
 
 
 def test_intervals_are_drawn_over_patients_not_images():
@@ -211,10 +213,10 @@ def test_intervals_are_drawn_over_patients_not_images():
         module.Sample(f"{i}.png", "A", "val", patient=f"p{patient}")
         for i, patient in enumerate(patients)
     ]
-    statistic = {"mean": module._mean(torch.tensor(values))}
-    (by_patient,) = module._readings("x", "0a", "val", statistic, films)
+    statistic = {"mean": module.mean_of(torch.tensor(values))}
+    (by_patient,) = module.read_off("x", "0a", "val", statistic, films)
     apart = [module.Sample(f"{i}.png", "A", "val") for i in range(len(films))]
-    (by_image,) = module._readings("x", "0a", "val", statistic, apart)
+    (by_image,) = module.read_off("x", "0a", "val", statistic, apart)
     width = by_patient.high - by_patient.low
     expected = 2 * norm.ppf(0.975) * values.std() / np.sqrt(50)
     assert width == pytest.approx(expected, rel=0.4)

@@ -19,6 +19,7 @@ from cfgen.data.samples import Sample
 from cfgen.data.splits import PatientLeak, half_of, read_split
 from cfgen.models.bundle import load_bundle, load_judges
 from cfgen.models.saving import WEIGHTS
+from cfgen.models.segmenter import Segmenter
 from train import autoencoder, classifier, measure
 from train.card import read_readings
 
@@ -267,13 +268,12 @@ def test_another_network_is_not_fine_tuned(trained, recipe, tmp_path):
 
 @pytest.mark.parametrize("view", ["lungs", "border"])
 def test_a_judge_looks_through_the_bundles_segmenter(films, tmp_path, view):
-    segmenters = pytest.importorskip("cfgen.models.segmenter")
     recipe = write_recipe(tmp_path, films)
     options = ["--config", str(recipe), "--name", "second", "--judges.second.view", view]
     with pytest.raises(ValueError, match=r"a saved Segmenter in .*tiny/segmenter"):
         classifier.main_judge(options)
     torch.manual_seed(5)
-    segmenter = segmenters.Segmenter(side=16, widths=[4, 8])
+    segmenter = Segmenter(side=16, widths=[4, 8])
     segmenter.save_pretrained(tmp_path / "tiny" / "segmenter")
     classifier.main_judge(options)
     judges = tmp_path / "tiny" / "judges" / "second"

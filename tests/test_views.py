@@ -1,6 +1,3 @@
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +5,9 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from cfgen.models import classifier as module
 from cfgen.models import views
+from cfgen.models.classifier import Classifier, load_classifier
 from cfgen.models.views import border_view, lung_box, lungs_view, random_crop
 
 SIDE = 40
@@ -169,10 +168,7 @@ class Dark(ModelMixin, ConfigMixin):
 @pytest.fixture
 def looking(monkeypatch):
     """A classifier of a view, untrained, whose segmenter takes for lung what is below a half."""
-    module = ModuleType("cfgen.models.segmenter")
-    module.Segmenter = Dark
-    monkeypatch.setitem(sys.modules, "cfgen.models.segmenter", module)
-    from cfgen.models.classifier import Classifier
+    monkeypatch.setattr(module, "Segmenter", Dark)
 
     def make(view):
         torch.manual_seed(1)
@@ -194,8 +190,6 @@ def dark_lungs(n=2):
 
 @pytest.mark.parametrize("view", ["lungs", "border"])
 def test_a_view_and_its_segmenter_are_saved_with_the_classifier(looking, view, tmp_path):
-    from cfgen.models.classifier import load_classifier
-
     classifier = looking(view)
     classifier.save_pretrained(tmp_path / "c")
     again = load_classifier(tmp_path / "c")

@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAUROC
 from cfgen.data.splits import half_of
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, load_classifier
+from cfgen.models.segmenter import load_segmenter
 from cfgen.types import Images, Labels, Logits
 from train.augment import augment
 from train.calibration import calibrate
@@ -122,8 +123,6 @@ def build(
     """A classifier that has learned nothing yet, but knows its images' mean and their lungs."""
     segmenter, described = None, None
     if how.view != "whole":
-        from cfgen.models.segmenter import load_segmenter
-
         segmenter = load_segmenter(recipe.bundle / "segmenter")
         described = {k: v for k, v in segmenter.config.items() if not k.startswith("_")}
     classifier = Classifier(

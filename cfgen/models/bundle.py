@@ -117,6 +117,10 @@ class Bundle:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
         return model
 
+    def has(self, part: str) -> bool:
+        """Whether a part, such as 'prior', is there."""
+        return (self.path / part / "config.json").is_file()
+
     @property
     def size(self) -> int:
         """Height and width of the images."""

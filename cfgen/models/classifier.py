@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cfgen.models.networks import build_network
 from cfgen.models.saving import load_model
+from cfgen.models.segmenter import Segmenter
 from cfgen.models.views import (
     BORDER_MARGIN,
     LUNGS_MARGIN,
@@ -73,8 +74,6 @@ class Classifier(ModelMixin, ConfigMixin):
         self.view: View = view
         self.segmenter = None
         if view != "whole":
-            from cfgen.models.segmenter import Segmenter
-
             self.segmenter = Segmenter(**(segmenter_config or {})).eval().requires_grad_(False)
         self._set(classes, mean, std, temperature, thresholds)
 

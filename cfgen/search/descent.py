@@ -56,7 +56,7 @@ def descend(
     for step in range(steps + 1):
         if not len(rows):
             break
-        images = space.decode(moved[rows], residual[rows])
+        images = space.take(rows).decode(moved[rows], residual[rows])
         images = region.take(rows).confine(images, factual[rows])
         log_odds = goal.take(rows).log_odds(images)
         record.spend(rows, space.decodes)

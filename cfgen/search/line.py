@@ -51,7 +51,8 @@ def line_search(
         strength = _next_strength(failed[rows], held[rows], first, growth)
         with torch.no_grad():
             scaled = direction[rows] * strength.view(-1, *[1] * (codes.ndim - 1))
-            images = space.decode(space.project(codes[rows] + scaled), residual[rows])
+            there = space.take(rows)
+            images = there.decode(there.project(codes[rows] + scaled), residual[rows])
             images = region.take(rows).confine(images, factual[rows])
             log_odds = goal.take(rows).log_odds(images)
         record.spend(rows, space.decodes)

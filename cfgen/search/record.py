@@ -21,12 +21,10 @@ class Record:
     decodes: Labels
     steps: Labels = field(init=False)
     evaluations: Labels = field(init=False)
-    prior_passes: Labels = field(init=False)
 
     def __post_init__(self) -> None:
         self.steps = torch.zeros(len(self.images), dtype=torch.long)
         self.evaluations = torch.ones_like(self.steps)
-        self.prior_passes = torch.zeros_like(self.steps)
 
     def spend(self, rows: Rows, decodes: int) -> None:
         """Note the cost of one check of some rows."""
@@ -61,7 +59,7 @@ class Record:
             steps=self.steps,
             evaluations=self.evaluations,
             decodes=self.decodes,
-            prior_passes=self.prior_passes,
+            prior_passes=torch.zeros_like(self.steps),
         )
 
 
