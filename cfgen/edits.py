@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from cfgen.types import Codes, Goal, Labels, Seeds
 Edit = Callable[[Codes, Goal, Seeds], Codes]
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A generative prior, as the edits need it; see `cfgen.models.prior.Prior`."""
 
