@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "classifier": ("train.classifier:main", "the classifier to be explained"),
     "judge": ("train.classifier:main_judge", "a judge: another classifier, never attacked"),
     "autoencoder": ("train.autoencoder:main", "the autoencoder (after the classifier)"),
+    "prior": ("train.prior:main", "the generative prior of the autoencoder's codes"),
     "segmenter": ("train.segmenter:main", "the segmenter of the lungs"),
     "measure": ("train.measure:main", "measure a bundle's models on a split, into their cards"),
 }

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from cfgen.types import Codes, Images, Rows
 
@@ -44,6 +45,10 @@ class Space(Protocol):
         """The nearest codes that are allowed."""
         ...
 
+    def take(self, rows: Rows) -> Space:
+        """The space of some rows of the batch, where images have spaces of their own."""
+        ...
+
 
 class PixelSpace:
     """The trivial space: an image is its own code."""
@@ -61,6 +66,10 @@ class PixelSpace:
     def project(self, codes: Codes) -> Codes:
         """The codes clamped to [0, 1]."""
         return codes.clamp(0, 1)
+
+    def take(self, rows: Rows) -> PixelSpace:
+        """All images share this space."""
+        return self
 
 
 @runtime_checkable
@@ -108,6 +117,60 @@ class LatentSpace:
     def project(self, codes: Codes) -> Codes:
         """Every code is allowed."""
         return codes
+
+    def take(self, rows: Rows) -> LatentSpace:
+        """All images share this space."""
+        return self
+
+
+class EditSpace:
+    """How strongly an edit is applied, place by place: a space of strengths.
+
+    x'(a) = D(z0 + a * e), with D the decoding of the inner space, e an edit of each image's code
+    z0 and a a field of strengths in [0, `strongest`], the same for all channels of the code, on a
+    grid that may be coarser than the code (bilinear between its places). A search in it can choose
+    where how much of the edit is to be seen, and nothing else: whatever it finds, the edit has
+    proposed. That leaves a classifier's noise no room.
+
+    Args:
+        inner: where the edit is.
+        encoded: the images in it.
+        edit: of their codes, as strong as strength 1 is to be.
+        start: strengths to start from, one field an image.
+        strongest: greatest strength allowed.
+    """
+
+    def __init__(
+        self,
+        inner: Space,
+        encoded: Encoded,
+        edit: Codes,
+        start: Float[Tensor, "batch 1 rows columns"],
+        strongest: float,
+    ) -> None:
+        self.inner, self.encoded, self.edit = inner, encoded, edit
+        self.start, self.strongest = start, strongest
+        self.decodes = inner.decodes
+
+    def encode(self, images: Images) -> Encoded:
+        """The strengths to start from; the images are those that the space was made for."""
+        return Encoded(self.start, self.encoded.residual, decodes=0)
+
+    def decode(self, codes: Codes, residual: Images) -> Images:
+        """The images with their edits at these strengths."""
+        size = self.edit.shape[-2:]
+        field = interpolate(codes, size, mode="bilinear", align_corners=False)
+        return self.inner.decode(self.encoded.codes + field * self.edit, residual)
+
+    def project(self, codes: Codes) -> Codes:
+        """The strengths clamped to [0, strongest]."""
+        return codes.clamp(0, self.strongest)
+
+    def take(self, rows: Rows) -> EditSpace:
+        """The space of some images' edits."""
+        codes, residual, decodes = self.encoded
+        chosen = Encoded(codes[rows], residual[rows], decodes)
+        return EditSpace(self.inner, chosen, self.edit[rows], self.start[rows], self.strongest)
 
 
 class Region(NamedTuple):

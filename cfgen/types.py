@@ -17,6 +17,7 @@ Logits = Float[Tensor, "batch classes"]
 LogOdds = Float[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
 Rows = Int[Tensor, " rows"]
+Seeds = Int[Tensor, " batch"]
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.definitions import describe
+from evaluation.columns import Column, columns_of
 from evaluation.runs import read_run
 from evaluation.summary import ALL, CORRECT
 from evaluation.tables import Cell, csv_text, interval, latex, markdown, number
 from evaluation.writing import make_folder, write_file
-
-_BEFORE_JUDGES = ("valid", "flip")
-_AFTER_JUDGES = (
-    "ssim",
-    "ms_ssim",
-    "psnr",
-    "l1",
-    "l2",
-    "linf",
-    "changed",
-    "energy_in_opacity",
-    "energy_in_lungs",
-    "l2_truth",
-    "ssim_truth",
-    "ssim_truth_factual",
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ def compare(runs: Sequence[Path], out: Path) -> str:
         raise ValueError("expected at least one run, got none; name the folders to compare.")
     found = [_read(Path(path)) for path in runs]
     warnings = _warnings(found)
-    columns = _columns(found)
+    columns = columns_of([one.summary for one in found])
     tables = {subset: _turned(found, subset, columns) for subset in (ALL, CORRECT)}
     heads = ("", *_names(found))
     parts = [f"**Warning:** {warning}\n" for warning in warnings]
@@ -122,63 +106,6 @@ def _warnings(found: Sequence[_Evaluated]) -> list[str]:
     return warnings
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the comparison: its head, its decimals, and how a summary's cell is found."""
-
-    head: str
-    decimals: int
-    find: Callable[[Mapping, str], Cell | Mapping]
-
-
-def _columns(found: Sequence[_Evaluated]) -> list[_Column]:
-    """Return the columns that at least one of the runs fills."""
-    measured = {metric for one in found for metric in one.summary["definitions"]}
-    judges = sorted({judge for one in found for judge in one.summary["judges"]})
-    targets = sorted({target for one in found for target in one.summary["direction"]})
-    columns = [
-        _Column("method", 0, lambda summary, _: summary["method"]),
-        _Column("n", 0, lambda summary, subset: summary["subsets"][subset]["n"]),
-        *map(_metric, _BEFORE_JUDGES),
-    ]
-    for judge in judges:
-        columns += [_metric(f"judge_{judge}_follows_valid", to) for to in (None, *targets)]
-        columns.append(_metric(f"judge_{judge}_factual_right"))
-    columns += [_metric(metric) for metric in _AFTER_JUDGES if metric in measured]
-    columns += [_frechet(judge, target) for judge in judges for target in targets]
-    columns.append(_Column("evaluations", 0, _evaluations))
-    columns.append(
-        _Column("s/sample", 3, lambda found, subset: found["subsets"][subset]["seconds"])
-    )
-    return columns
-
-
-def _metric(name: str, target: str | None = None) -> _Column:
-    """Column of a metric, of all targets or of one."""
-    shown = describe(name)
-
-    def find(summary: Mapping, subset: str) -> Mapping | None:
-        subsets = summary["direction"].get(target) if target else summary["subsets"]
-        return subsets[subset]["metrics"].get(name) if subsets else None
-
-    head = f"{shown.label}, to {target}" if target else shown.label
-    return _Column(head, shown.decimals, find)
-
-
-def _frechet(judge: str, target: str) -> _Column:
-    """Column of a Frechet ratio, which is of all attempted and says nothing of a subset."""
-
-    def find(summary: Mapping, subset: str) -> float | None:
-        found = summary["frechet"].get(judge, {}).get(target, {})
-        return found.get("ratio") if subset == ALL else None
-
-    return _Column(f"Frechet ratio ({judge}), to {target}", 2, find)
-
-
-def _evaluations(summary: Mapping, subset: str) -> float | None:
-    return summary["subsets"][subset]["median"].get("evaluations")
-
-
 def _names(found: Sequence[_Evaluated]) -> list[str]:
     """Names of the runs' folders, with as much of the path as tells them apart."""
     short = [one.path.name for one in found]
@@ -186,7 +113,7 @@ def _names(found: Sequence[_Evaluated]) -> list[str]:
 
 
 def _turned(
-    found: Sequence[_Evaluated], subset: str, columns: Sequence[_Column]
+    found: Sequence[_Evaluated], subset: str, columns: Sequence[Column]
 ) -> list[dict[str, str]]:
     """One row a measure and one column a run: there are many measures and few runs."""
     sizes = [one.summary["subsets"][subset]["n"] for one in found]
@@ -213,7 +140,7 @@ def _text(value: Cell | Mapping, decimals: int, n: int) -> str:
     return text if value["n"] in (0, n) else f"{text} (n = {value['n']})"
 
 
-def _exact_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict[str, Cell]:
+def _exact_row(one: _Evaluated, subset: str, columns: Sequence[Column]) -> dict[str, Cell]:
     row: dict[str, Cell] = {"run": one.path.as_posix(), "subset": subset}
     for column in columns:
         value = column.find(one.summary, subset)
@@ -225,7 +152,7 @@ def _exact_row(one: _Evaluated, subset: str, columns: Sequence[_Column]) -> dict
     return row
 
 
-def _csv(found: Sequence[_Evaluated], columns: Sequence[_Column]) -> str:
+def _csv(found: Sequence[_Evaluated], columns: Sequence[Column]) -> str:
     """Return the same table without rounding, the ends of the intervals in columns of their own."""
     rows = [_exact_row(one, subset, columns) for subset in (ALL, CORRECT) for one in found]
     return csv_text(rows, tuple(dict.fromkeys(head for row in rows for head in row)))

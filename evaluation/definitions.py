@@ -23,8 +23,24 @@ METRICS = {
     ),
     "p_target_factual": Metric("p before", 2, "calibrated p(target) of the factual"),
     "p_target": Metric("p after", 2, "calibrated p(target) of the counterfactual"),
+    "panel_follows": Metric(
+        "panel follows",
+        2,
+        "share of the judges that decide for the target, of those that had the factual right",
+    ),
+    "border_shift": Metric(
+        "border shift",
+        2,
+        "rise of the target's log-odds for a classifier that does not see the lungs: how much of "
+        "the change is in what the data's classes differ by outside them",
+    ),
     "ssim": Metric(
         "SSIM", 3, "SSIM of counterfactual and factual (Gaussian window, without the border)"
+    ),
+    "ssim_outside": Metric(
+        "SSIM outside lungs",
+        3,
+        "mean of the same SSIM's map over the pixels outside the lungs of the factual",
     ),
     "ssim_reconstruction": Metric(
         "SSIM to reconstruction",
@@ -39,6 +55,9 @@ METRICS = {
     "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
     "linf": Metric("L-inf", 2, "largest change of a pixel"),
     "changed": Metric("changed", 3, "share of pixels changed by more than 0.05"),
+    "high_frequency": Metric(
+        "high frequency", 3, "share of squared change above 1/8 cycle a pixel; noise has .95"
+    ),
     "reconstruction_flips": Metric(
         "reconstruction flips",
         2,
@@ -47,8 +66,21 @@ METRICS = {
     "energy_in_opacity": Metric(
         "energy in opacity", 2, "share of squared change inside the phantom's true opacity mask"
     ),
+    "energy_in_marker": Metric(
+        "energy in marker",
+        2,
+        "share of squared change inside the phantom's marker, of phantoms that have one",
+    ),
     "energy_in_lungs": Metric(
-        "energy in lungs", 2, "share of squared change inside the phantom's lung mask"
+        "energy in lungs",
+        2,
+        "share of squared change inside the lungs of the factual: the phantom's own mask, or that "
+        "of the bundle's segmenter",
+    ),
+    "inside_ratio": Metric(
+        "in lungs over chance",
+        2,
+        "energy in lungs over the lungs' share of the pixels; 1 is chance",
     ),
     "l2_truth": Metric("L2 to truth", 2, "L2 of counterfactual and true counterfactual"),
     "l2_truth_factual": Metric(
@@ -73,6 +105,9 @@ _JUDGE_METRICS = {
     ),
     "p_target_factual": Metric("p of {} before", 2, "p(target) of the judge {} on the factual"),
     "p_target": Metric("p of {} after", 2, "p(target) of the judge {} on the counterfactual"),
+    "log_odds": Metric(
+        "log-odds of {} after", 2, "log-odds of the target of the judge {} on the counterfactual"
+    ),
 }
 
 

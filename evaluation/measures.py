@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,15 +17,24 @@ from cfgen.data.phantom import CLASSES as PHANTOM_CLASSES
 from cfgen.data.phantom import Phantom
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.classifier import Classifier
-from cfgen.types import Images, Labels, Logits
+from cfgen.types import Images
+from evaluation.batches import Batch, batches
+from evaluation.judging import asked, border_shift, judged, panel_follows
 from evaluation.runs import Row, Run
 
-VALID = 0.9
-"""Calibrated probability from which a counterfactual is valid."""
-ROUNDING = 1e-4
-"""How far that probability may fall short, since rounding differs from batch to batch."""
-NOWHERE = -1
-"""The index of a class that is not among the classifier's, such as 'any other'."""
+Masks = Bool[Tensor, "batch 1 height width"]
+
+
+class FeatureNetwork(NamedTuple):
+    """A network in whose features sets of images are compared.
+
+    Attributes:
+        name: what it is called.
+        network: a classifier; what its last dense layer is given is taken.
+    """
+
+    name: str
+    network: Classifier
 
 
 @dataclass(frozen=True)
@@ -34,41 +44,23 @@ class Instruments:
     Attributes:
         classifier: the one that the counterfactuals were searched for.
         judges: other classifiers by name, never searched for.
+        border: a classifier that does not see the lungs, where there is one; no judge.
+        features: the network for distances of sets of images, where there is one.
+        lungs: from images to masks of the lungs, where there is a segmenter.
         autoencoder: the one searched with, where there is one.
-        phantom: maps a sample's path to its phantom, where the images are phantoms.
+        phantom: maps a sample's path to its phantom, where the images are phantoms; these have
+            masks of their own.
         device: where the images are sent before a model sees them.
     """
 
     classifier: Classifier
     judges: Mapping[str, Classifier]
+    border: Classifier | None = None
+    features: FeatureNetwork | None = None
+    lungs: Callable[[Images], Masks] | None = None
     autoencoder: Autoencoder | None = None
     phantom: Callable[[str], Phantom] | None = None
     device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some samples of a run with their images."""
-
-    rows: list[Row]
-    factual: Images
-    image: Images
-
-
-def batches(run: Run, size: int, device: str) -> Iterator[Batch]:
-    """Yield a run's samples with their images, at most `size` at a time.
-
-    Raises:
-        ValueError: the size is below 1.
-    """
-    if size < 1:
-        raise ValueError(f"expected a batch of 1 image or more, got {size}; give 64, say")
-    row_of = {row["id"]: row for row in run.samples}
-    for ids, factual, image in run.images():
-        parts = zip(ids.split(size), factual.split(size), image.split(size), strict=True)
-        for some, before, after in parts:
-            rows = [row_of[int(i)] for i in some.tolist()]
-            yield Batch(rows, before.float().to(device), after.float().to(device))
 
 
 @torch.inference_mode()
@@ -84,14 +76,7 @@ def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> list[Ro
     progress = tqdm(total=len(run.samples), desc="measure", unit="image")
     measured: dict[object, Row] = {}
     for batch in batches(run, batch_size, instruments.device):
-        columns = _proximity(batch)
-        columns |= _asked(batch, instruments.classifier)
-        for name, judge in instruments.judges.items():
-            columns |= _judged(batch, name, judge, columns["valid"])
-        if instruments.autoencoder is not None:
-            columns |= _reconstructed(batch, instruments.classifier, instruments.autoencoder)
-        if instruments.phantom is not None:
-            columns |= _against_truth(batch, instruments.phantom)
+        columns = _columns(batch, instruments)
         values = {name: _plain(column) for name, column in columns.items()}
         for place, row in enumerate(batch.rows):
             own = {name: column[place] for name, column in values.items()}
@@ -101,6 +86,25 @@ def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> list[Ro
     return [measured[row["id"]] for row in run.samples]
 
 
+def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
+    columns = _proximity(batch) | asked(batch, instruments.classifier)
+    for name, judge in instruments.judges.items():
+        columns |= judged(batch, name, judge, columns["valid"])
+    if instruments.judges:
+        columns["panel_follows"] = panel_follows(columns, instruments.judges)
+    if instruments.border is not None:
+        columns["border_shift"] = border_shift(batch, instruments.border)
+    if instruments.autoencoder is not None:
+        columns |= _reconstructed(batch, instruments.classifier, instruments.autoencoder)
+    if instruments.phantom is not None:
+        phantoms = _drawn(batch, instruments.phantom)
+        columns |= _placed(batch, _stack(phantoms, "lungs", batch.image.device))
+        columns |= _against_truth(batch, phantoms)
+    elif instruments.lungs is not None:
+        columns |= _placed(batch, instruments.lungs(batch.factual))
+    return columns
+
+
 def _proximity(batch: Batch) -> dict[str, Tensor]:
     pair = (batch.factual, batch.image)
     return {
@@ -108,90 +112,20 @@ def _proximity(batch: Batch) -> dict[str, Tensor]:
         "l2": metrics.l2(*pair),
         "linf": metrics.linf(*pair),
         "changed": metrics.changed_fraction(*pair),
+        "high_frequency": metrics.high_frequency_share(batch.image - batch.factual),
         "ssim": metrics.ssim(*pair),
         "ms_ssim": metrics.ms_ssim(*pair),
         "psnr": metrics.psnr(*pair),
     }
 
 
-@dataclass(frozen=True)
-class _Goals:
-    """The classes of some samples as a classifier's indices."""
-
-    label: Labels
-    source: Labels
-    target: Labels
-
-    @staticmethod
-    def of(batch: Batch, classifier: Classifier) -> _Goals:
-        device = batch.image.device
-        return _Goals(*(_indices(batch.rows, name, classifier, device) for name in _CLASS_COLUMNS))
-
-    def truth(self) -> Labels:
-        """The true class, and where it is not known the one that the classifier saw."""
-        return torch.where(self.label == NOWHERE, self.source, self.label)
-
-    def probability(self, logits: Logits) -> Float[Tensor, " batch"]:
-        """Probability of the target; of any class but the source where the target is no class."""
-        probabilities = logits.softmax(1)
-        target = probabilities.gather(1, self.target.clamp_min(0)[:, None])[:, 0]
-        source = probabilities.gather(1, self.source.clamp_min(0)[:, None])[:, 0]
-        return torch.where(self.target == NOWHERE, 1 - source, target)
-
-    def aim(self, predicted: Labels) -> Labels:
-        """The class to arrive at: where the target is no class, any predicted but the source."""
-        other = torch.where(predicted == self.source, NOWHERE, predicted)
-        return torch.where(self.target == NOWHERE, other, self.target)
-
-    def met(self, predicted: Labels) -> Bool[Tensor, " batch"]:
-        """Whether a prediction is what was aimed at."""
-        return metrics.flip(predicted, self.aim(predicted))
-
-
-_CLASS_COLUMNS = ("label", "source", "target")
-
-
-def _indices(rows: list[Row], column: str, classifier: Classifier, device: torch.device) -> Labels:
-    known = {name: index for index, name in enumerate(classifier.classes)}
-    if column == "source" and any(row[column] not in known for row in rows):
-        strange = next(row[column] for row in rows if row[column] not in known)
-        raise ValueError(
-            f"expected a source among the classes {', '.join(known)}, got {strange!r}; measure "
-            "the run with the bundle it was made with, and with judges of the same classes."
-        )
-    return torch.tensor([known.get(str(row[column]), NOWHERE) for row in rows], device=device)
-
-
-def _asked(batch: Batch, classifier: Classifier) -> dict[str, Tensor]:
-    goals = _Goals.of(batch, classifier)
-    before, after = classifier(batch.factual), classifier(batch.image)
-    there = goals.met(classifier.decide(before))
-    flips = goals.met(classifier.decide(after))
-    probability = goals.probability(after)
+def _placed(batch: Batch, lungs: Masks) -> dict[str, Tensor]:
+    """How much of the change is where the lungs of the factual are."""
+    change = batch.image - batch.factual
     return {
-        "p_target_factual": goals.probability(before),
-        "p_target": probability,
-        "valid": metrics.valid(probability, VALID - ROUNDING),
-        "flip": torch.where(there, torch.nan, flips.float()),
-    }
-
-
-def _judged(
-    batch: Batch, name: str, judge: Classifier, valid: Bool[Tensor, " batch"]
-) -> dict[str, Tensor]:
-    goals = _Goals.of(batch, judge)
-    before, after = judge(batch.factual), judge(batch.image)
-    truth, predicted, arrived = goals.truth(), judge.decide(before), judge.decide(after)
-    follows = metrics.judge_follow(predicted, arrived, truth, goals.aim(arrived))
-    follows = torch.where(goals.met(truth), torch.nan, follows)
-    right = torch.where(goals.label == NOWHERE, torch.nan, (predicted == goals.label).float())
-    prefix = f"judge_{name}"
-    return {
-        f"{prefix}_factual_right": right,
-        f"{prefix}_p_target_factual": goals.probability(before),
-        f"{prefix}_p_target": goals.probability(after),
-        f"{prefix}_follows_valid": torch.where(valid, follows, torch.nan),
-        f"{prefix}_follows": follows,
+        "ssim_outside": metrics.ssim_outside(batch.factual, batch.image, lungs),
+        "energy_in_lungs": metrics.energy_inside(change, lungs),
+        "inside_ratio": metrics.inside_ratio(change, lungs),
     }
 
 
@@ -207,8 +141,7 @@ def _reconstructed(
     }
 
 
-def _against_truth(batch: Batch, phantom: Callable[[str], Phantom]) -> dict[str, Tensor]:
-    device = batch.image.device
+def _drawn(batch: Batch, phantom: Callable[[str], Phantom]) -> list[Phantom]:
     phantoms = [phantom(str(row["path"])) for row in batch.rows]
     for row, known, stored in zip(batch.rows, phantoms, batch.factual.cpu(), strict=True):
         if known.image.shape != stored.shape or not torch.allclose(known.image, stored, atol=0.01):
@@ -216,11 +149,18 @@ def _against_truth(batch: Batch, phantom: Callable[[str], Phantom]) -> dict[str,
                 f"expected the phantom {row['path']} as the run stores it, got another; search "
                 "again with this version of cfgen, for the drawing has changed."
             )
+    return phantoms
+
+
+def _against_truth(batch: Batch, phantoms: list[Phantom]) -> dict[str, Tensor]:
+    device = batch.image.device
     truth = torch.stack([one.truth for one in phantoms]).to(device)
     change = batch.image - batch.factual
+    marker = _stack(phantoms, "marker", device)
+    marked = marker.flatten(1).any(1)
     columns = {
         "energy_in_opacity": metrics.energy_inside(change, _stack(phantoms, "opacity", device)),
-        "energy_in_lungs": metrics.energy_inside(change, _stack(phantoms, "lungs", device)),
+        "energy_in_marker": torch.where(marked, metrics.energy_inside(change, marker), torch.nan),
         "l2_truth": metrics.l2(truth, batch.image),
         "l2_truth_factual": metrics.l2(truth, batch.factual),
         "ssim_truth": metrics.ssim(truth, batch.image),
@@ -232,9 +172,7 @@ def _against_truth(batch: Batch, phantom: Callable[[str], Phantom]) -> dict[str,
     return {name: torch.where(applies, column, torch.nan) for name, column in columns.items()}
 
 
-def _stack(
-    phantoms: list[Phantom], mask: str, device: torch.device
-) -> Bool[Tensor, "batch 1 height width"]:
+def _stack(phantoms: list[Phantom], mask: str, device: torch.device) -> Masks:
     return torch.stack([getattr(one, mask) for one in phantoms]).to(device)
 
 

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from statistics import median
 
 from cfgen.goals import OTHER
-from cfgen.metrics import estimate
+from cfgen.metrics import Estimate, estimate
 from cfgen.types import Outcome
 from evaluation.definitions import METRICS, describe
 from evaluation.runs import Row, Value
+from evaluation.sections import sections
 from evaluation.tables import interval, markdown, number
 
 ALL = "all attempted"
@@ -68,6 +69,17 @@ def attempted(row: Mapping[str, object]) -> bool:
     return row["outcome"] != Outcome.ALREADY
 
 
+def group_of(row: Mapping[str, object]) -> object:
+    """Return whose image a sample is: draws of one image are not independent either."""
+    return row["patient"] or row["path"]
+
+
+def finite(known: Estimate) -> dict[str, float | int | None]:
+    """Return an estimate as a summary holds it, what is not finite as None."""
+    values = asdict(known)
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
 def to_markdown(summary: Mapping) -> str:
     """Write a summary for reading: the subsets, the directions, then the rest."""
     blocks = {name: block for name, block in summary["subsets"].items() if block["n"]}
@@ -84,8 +96,7 @@ def to_markdown(summary: Mapping) -> str:
         known = {name: block for name, block in subsets.items() if block["n"]}
         if known:
             parts += [f"## Target {target}\n", _metrics_table(known)]
-    if summary["frechet"]:
-        parts += ["## Frechet distance in the judges' features\n", _frechet_table(summary)]
+    parts += sections(summary)
     parts += ["## Definitions\n", _definitions(summary["definitions"])]
     return "\n".join(parts)
 
@@ -111,12 +122,11 @@ def _block(rows: Iterable[Row]) -> dict:
     rows = list(rows)
     if not rows:
         return {"n": 0, "metrics": {}, "median": {}, "seconds": None, "outcomes": {}}
-    # Draws of one image are not independent either: without patients, images are the groups.
-    groups = [row["patient"] or row["path"] for row in rows]
-    found = {}
-    for name in _names(rows):
-        values = asdict(estimate([_number(row[name]) for row in rows], groups))
-        found[name] = {key: _finite(value) for key, value in values.items()}
+    groups = [group_of(row) for row in rows]
+    found = {
+        name: finite(estimate([_number(row[name]) for row in rows], groups))
+        for name in _names(rows)
+    }
     known = {name: [_number(row[name]) for row in rows] for name in (*COSTS, "seconds")}
     costs = {name: [v for v in values if v is not None] for name, values in known.items()}
     seconds = costs.pop("seconds")
@@ -131,10 +141,6 @@ def _block(rows: Iterable[Row]) -> dict:
 
 def _number(value: Value) -> float | None:
     return None if value is None else float(value)
-
-
-def _finite(value: float | int) -> float | int | None:
-    return value if math.isfinite(value) else None
 
 
 def _patients(rows: Sequence[Row]) -> int | None:
@@ -171,23 +177,6 @@ def _cell(block: Mapping, metric: str, decimals: int) -> str:
     if estimate_ is None or estimate_["n"] in (0, block["n"]):
         return text
     return f"{text} (n = {estimate_['n']})"
-
-
-def _frechet_table(summary: Mapping) -> str:
-    lines = [
-        {
-            "judge": judge,
-            "target": target,
-            "n": str(found["n"]),
-            "ratio": number(found["ratio"], 2),
-            "ratio of the factuals": number(found["ratio_factual"], 2),
-            "distance": number(found["distance"], 3),
-            "real to real": number(found["real"], 3),
-        }
-        for judge, targets in summary["frechet"].items()
-        for target, found in targets.items()
-    ]
-    return markdown(lines, tuple(lines[0]))
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 
 import cfgen.models.bundle as module
 from cfgen.models.bundle import find_bundle, load_bundle
-from cfgen.models.classifier import load_classifier
+from cfgen.models.classifier import Classifier, load_classifier
 from cfgen.models.saving import WEIGHTS
 
 
@@ -45,6 +45,21 @@ def test_judges_come_by_name(tiny_bundle):
     expected = load_classifier(tiny_bundle.path / "judges" / "second")(images)
     assert torch.equal(tiny_bundle.judges[name](images), expected)
     assert not torch.equal(tiny_bundle.classifier(images), expected)
+
+
+def test_the_border_judge_is_none_of_the_panel_nor_are_those_for_development(copy):
+    assert load_bundle(copy).border is None
+    assert load_bundle(copy).development == {}
+    for part in ("judges/border", "development/second"):
+        shutil.copytree(copy / "classifier", copy / part)
+    bundle = load_bundle(copy)
+    images = torch.rand(2, 1, 64, 64)
+    assert list(bundle.judges) == ["second"]
+    assert bundle.border is not None
+    assert torch.equal(bundle.border(images), bundle.classifier(images))
+    assert list(bundle.development) == ["second"]
+    assert torch.equal(bundle.development["second"](images), bundle.classifier(images))
+    assert not torch.equal(bundle.judges["second"](images), bundle.classifier(images))
 
 
 def test_a_name_finds_a_shipped_bundle_from_any_folder(tmp_path, tiny_bundle_path, monkeypatch):
@@ -92,6 +107,27 @@ def test_a_classifier_of_ones_own_stands_in(copy, tmp_path, monkeypatch):
     assert isinstance(bundle.classifier.network[-1], nn.Linear)
     assert bundle.classifier(torch.rand(3, 1, 64, 64)).shape == (3, 2)
     del sys.modules["mine_in_bundle"]
+
+
+def test_a_further_classifier_stands_in_by_name_or_by_path(copy, tmp_path):
+    shutil.copytree(copy / "judges" / "second", copy / "classifiers" / "robust")
+    shutil.copytree(copy / "judges" / "second", tmp_path / "elsewhere")
+    images = torch.rand(2, 1, 64, 64)
+    expected = load_classifier(copy / "judges" / "second")(images)
+    for name in ("robust", str(tmp_path / "elsewhere")):
+        assert torch.equal(load_bundle(copy, classifier=name).classifier(images), expected)
+    assert not torch.equal(load_bundle(copy).classifier(images), expected)
+    with pytest.raises(ValueError, match=r"classifiers \(robust\), got 'robus'"):
+        _ = load_bundle(copy, classifier="robus").classifier
+    with pytest.raises(ValueError, match=r"a saved Classifier in .*nowhere"):
+        _ = load_bundle(copy, classifier=str(tmp_path / "nowhere")).classifier
+
+
+def test_a_stand_in_needs_the_bundles_classes(copy):
+    other = Classifier(classes=["OPACITY", "NORMAL"], size=64, widths=[8])
+    other.save_pretrained(copy / "classifiers" / "other")
+    with pytest.raises(ValueError, match=r"NORMAL, OPACITY, got OPACITY, NORMAL in .*other"):
+        _ = load_bundle(copy, classifier="other").classifier
 
 
 def test_hashes_are_those_of_the_weights_and_change_with_them(copy):

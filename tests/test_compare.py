@@ -51,7 +51,11 @@ def evaluated(path, ids, strength=6, **config):
         [row_of(i) | {"patient": None} | dict.fromkeys(COSTS) for i in ids], measured
     )
     summary |= {"run": path.name, "method": method, "judges": ["one"], "notes": []}
-    summary["frechet"] = {"one": {"B": {"ratio": 1.25}}}
+    summary["frechet"] = {"net": {"B": {"ratio": 1.25}}}
+    summary["kernel"] = {"net": {"B": {"distance": 0.0, "real_high": 0.0125}}}
+    right = {"mean": 0.9, "low": 0.85, "high": 0.95, "n": 100}
+    summary["on_real"] = {"one": {"B": {"right": right, "percentile": 97.0}}}
+    summary["changes"] = {"B": {"pairwise_cosine": 0.5, "explained_by_mean": 0.25}}
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "metrics.csv").write_text(csv_text(measured, tuple(measured[0])))
     return path
@@ -90,8 +94,14 @@ def test_a_column_a_run_with_intervals_and_numbers(tmp_path):
     assert pixel["one follows, of valid"].endswith("(n = 6)")
     assert pixel["one follows, of valid, to B"] == "1.00 [1.00, 1.00] (n = 3)"
     assert pixel["one follows, of valid, to A"] == ".00 [.00, .00] (n = 3)"
-    assert pixel["Frechet ratio (one), to B"] == "1.25"
-    assert pixel["Frechet ratio (one), to A"] == "-"
+    assert pixel["Frechet ratio (net), to B"] == "1.25"
+    assert pixel["Frechet ratio (net), to A"] == "-"
+    assert pixel["kernel distance (net), to B"] == ".0000"
+    assert pixel["kernel distance of real images (net), 95th percentile, to B"] == ".0125"
+    assert pixel["one right on real, to B"] == ".90 [.85, .95] (n = 100)"
+    assert pixel["one percentile of followed, to B"] == "97"
+    assert pixel["pairwise cosine of changes, to B"] == ".50"
+    assert "own factual nearest, to B" not in pixel
     assert (pixel["evaluations"], pixel["s/sample"]) == ("14", ".250")
     assert "MS-SSIM" not in pixel
 
@@ -106,7 +116,7 @@ def test_those_classified_correctly_stand_beside(tmp_path):
     everything, correct = table(compare([evaluated(tmp_path / "a", [*range(8)])], tmp_path))
     assert (everything["n"], correct["n"]) == ("8", "6")
     # A Frechet ratio is of all attempted.
-    column = "Frechet ratio (one), to B"
+    column = "Frechet ratio (net), to B"
     assert (everything[column], correct[column]) == ("1.25", "-")
 
 

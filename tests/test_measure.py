@@ -57,7 +57,7 @@ def recipe(bundle, films, tmp_path) -> Path:
         "bundle": str(bundle),
         "data": str(films),
         "preprocessing": {"size": 64},
-        "judge": {"name": "second", "schedule": {"seed": 77}},
+        "judges": {"second": {"schedule": {"seed": 77}}},
         "card": LICENCE,
     }
     path.write_text(yaml.safe_dump(described))
@@ -167,6 +167,7 @@ def test_a_card_says_what_it_needs_to(recipe, bundle):
         assert LICENCE in card
         assert "10 images for training and 6 for\nvalidation" in card
         assert f"`cfgen train {section} --config" in card
+        assert ("--data DIR --name second`" in card) == (section == "judge")
         assert f"with seed {77 if section == 'judge' else 0}" in card
         assert "Not for diagnosis" in card
         block = card.split("```yaml\n")[1].split("```")[0]
@@ -175,13 +176,33 @@ def test_a_card_says_what_it_needs_to(recipe, bundle):
             assert f"| {metric} |" in card
 
 
+def test_every_classifier_and_judge_is_measured_under_its_folder(recipe, bundle):
+    others = {"classifiers": "robust", "judges": "border", "development": "first"}
+    described = yaml.safe_load(recipe.read_text())
+    for folder, name in others.items():
+        shutil.copytree(bundle / "classifier", bundle / folder / name)
+        described.setdefault(folder, {})[name] = {"view": "border"} if name == "border" else {}
+    recipe.write_text(yaml.safe_dump(described))
+    main(["--config", str(recipe)])
+    expected = newest(bundle, "classifier", "val")["AUROC"].value
+    for folder, name in others.items():
+        assert newest(bundle, f"{folder}/{name}", "val")["AUROC"].value == expected
+        assert f"agreement of {folder}/{name}" in newest(bundle, "autoencoder", "val")
+        card = (bundle / folder / name / "README.md").read_text()
+        assert f"Its name is {name}." in card
+        assert ("what is outside a box" in card) == (name == "border")
+    assert "no judge of the results" in (bundle / "development/first/README.md").read_text()
+
+
 def test_an_unknown_split_is_named(recipe):
     with pytest.raises(ValueError, match="one of the splits test, train"):
         main(["--config", str(recipe), "--split", "holdout"])
 
 
 def test_a_draw_that_misses_a_class_is_no_statistic_of_it():
-    assert np.isnan(module._mean(torch.ones(3), torch.tensor([False, False, True]))(np.array([0])))
+    assert np.isnan(
+        module.mean_of(torch.ones(3), torch.tensor([False, False, True]))(np.array([0]))
+    )
 
 
 def test_intervals_are_drawn_over_patients_not_images():
@@ -192,10 +213,10 @@ def test_intervals_are_drawn_over_patients_not_images():
         module.Sample(f"{i}.png", "A", "val", patient=f"p{patient}")
         for i, patient in enumerate(patients)
     ]
-    statistic = {"mean": module._mean(torch.tensor(values))}
-    (by_patient,) = module._readings("x", "0a", "val", statistic, films)
+    statistic = {"mean": module.mean_of(torch.tensor(values))}
+    (by_patient,) = module.read_off("x", "0a", "val", statistic, films)
     apart = [module.Sample(f"{i}.png", "A", "val") for i in range(len(films))]
-    (by_image,) = module._readings("x", "0a", "val", statistic, apart)
+    (by_image,) = module.read_off("x", "0a", "val", statistic, apart)
     width = by_patient.high - by_patient.low
     expected = 2 * norm.ppf(0.975) * values.std() / np.sqrt(50)
     assert width == pytest.approx(expected, rel=0.4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from cfgen.metrics import bootstrap_interval, estimate
+from cfgen.metrics import bootstrap_interval, estimate, paired_difference
 
 
 def test_an_interval_agrees_with_scipys_percentile_bootstrap():
@@ -73,3 +73,22 @@ def test_many_values_are_drawn_in_parts():
 def test_groups_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="a group for each of 2"):
         bootstrap_interval([1.0, 2.0], ["a"])
+
+
+def test_a_paired_difference_cancels_what_makes_a_sample_hard():
+    generator = np.random.default_rng(5)
+    hard = generator.normal(size=60)
+    better = hard + 0.2 + 0.05 * generator.normal(size=60)
+    patients = (np.arange(60) // 3).tolist()
+    found = paired_difference(better.tolist(), hard.tolist(), patients)
+    assert found == estimate((better - hard).tolist(), patients)
+    assert 0 < found.low < 0.2 < found.high
+    apart = estimate(better.tolist(), patients)
+    assert found.high - found.low < (apart.high - apart.low) / 5
+
+
+def test_a_paired_difference_is_of_the_samples_that_both_know():
+    found = paired_difference([1.0, None, 3.0, math.nan], [0.0, 1.0, 1.0, 0.0])
+    assert (found.mean, found.n) == (1.5, 2)
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        paired_difference([1.0], [1.0, 2.0])

@@ -1,6 +1,8 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops import SqueezeExcitation
 
 from cfgen.models.networks import PneumoniaCNN, ResidualBlock, build_network
 
@@ -57,6 +59,20 @@ def test_the_plain_network_computes_what_it_says():
 
 def test_the_compact_network_is_compact():
     assert 1_000_000 < parameters(without_weights("compact-resnet", 2, 128)) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("compact-mobilenet", InvertedResidual),
+        ("compact-regnet", SqueezeExcitation),
+    ],
+)
+def test_the_other_compact_networks_are_small_and_of_their_family(name, block):
+    network = without_weights(name, 3, 128)
+    assert 0.6e6 < parameters(network) < 1e6
+    assert sum(isinstance(module, block) for module in network.modules()) >= 10
+    assert network.eval()(torch.zeros(2, 1, 64, 64, device="meta")).shape == (2, 3)
 
 
 @pytest.mark.parametrize("size", [32, 65, 128])

@@ -14,80 +14,17 @@ from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.classifier import Classifier
 from evaluation.definitions import describe
 from evaluation.measures import Instruments, measure
-from evaluation.plausibility import evaluate, frechet_ratios
-from evaluation.runs import create_run, read_run, write_shard
+from evaluation.plausibility import evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
-
-CLASSES = ("DARK", "BRIGHT")
-SIZE = 32
-
-
-def brightness_classifier(columns=slice(None), classes=CLASSES, steepness=20.0):
-    """BRIGHT where the mean of some columns is above one half; its feature is that mean."""
-
-    class Mean(nn.Module):
-        def forward(self, images):
-            return images[:, 0, :, columns].mean((1, 2))[:, None]
-
-    dense = nn.Linear(1, len(classes))
-    with torch.no_grad():
-        dense.weight.zero_()
-        dense.weight[1] = steepness
-        dense.bias.zero_()
-        dense.bias[1] = -steepness / 2
-    classifier = Classifier(classes=classes, widths=[1], mean=0.0, std=1.0)
-    classifier.network = nn.Sequential(Mean(), dense)
-    return classifier.eval().requires_grad_(False)
-
-
-class Darkener(Autoencoder):
-    """An autoencoder whose reconstruction lacks some light, and nothing else."""
-
-    def __init__(self, loss):
-        super().__init__(size=SIZE, classes=CLASSES, widths=(16,), latent_channels=2)
-        self.loss = loss
-
-    def encode(self, images):
-        return images
-
-    def decode(self, code):
-        return code - self.loss
-
-
-def flat(left, right=None):
-    image = torch.full((1, SIZE, SIZE), float(left))
-    if right is not None:
-        image[..., SIZE // 2 :] = right
-    return image
-
-
-def sample(i, factual, image, **changes):
-    bright = float(factual.mean()) > 0.5
-    row = {
-        "id": i,
-        "path": f"test/{i}.png",
-        "label": CLASSES[bright],
-        "source": CLASSES[bright],
-        "target": CLASSES[not bright],
-        "outcome": "reached",
-        "p_target_factual": 0.0,
-        "p_target": 1.0,
-        "steps": i,
-        "evaluations": i + 1,
-        "prior_passes": 0,
-        "decodes": 0,
-        "seconds": 0.5,
-    }
-    return {**row, **changes}, factual, image
-
-
-def write(path, samples, batch=3, **config):
-    create_run(path, {"bundle": "none", "data": "none", "method": "latent", **config})
-    for start in range(0, len(samples), batch):
-        rows, factual, image = zip(*samples[start : start + batch], strict=True)
-        ids = torch.tensor([row["id"] for row in rows])
-        write_shard(path, rows, ids, torch.stack(factual), torch.stack(image))
-    return read_run(path)
+from tests.written_runs import (
+    CLASSES,
+    SIZE,
+    Darkener,
+    brightness_classifier,
+    flat,
+    sample,
+    write,
+)
 
 
 def instruments(**changes):
@@ -189,6 +126,56 @@ def test_a_run_of_other_classes_is_refused(tmp_path):
         measure(run, instruments())
 
 
+def test_the_panel_is_of_the_judges_that_can_tell(tmp_path):
+    halves = {
+        "left": brightness_classifier(slice(0, SIZE // 2)),
+        "right": brightness_classifier(slice(SIZE // 2, SIZE)),
+    }
+    run = write(
+        tmp_path,
+        [
+            sample(1, flat(0.3), flat(0.3, 1.0)),
+            sample(2, flat(0.3, 0.6), flat(0.7)),
+            sample(3, flat(0.3), flat(0.3), label="BRIGHT"),
+        ],
+    )
+    one_of_two, one_of_one, none = measure(run, instruments(judges=halves))
+    assert one_of_two["panel_follows"] == 0.5
+    assert (one_of_one["judge_right_follows"], one_of_one["panel_follows"]) == (None, 1)
+    assert none["panel_follows"] is None
+    assert "panel_follows" not in measure(run, instruments(judges={}))[0]
+
+
+def test_log_odds_are_of_the_target_and_the_border_is_no_judge(tmp_path):
+    """A classifier of a mean m has log-odds of 20 m - 10 for BRIGHT."""
+    run = write(
+        tmp_path,
+        [
+            sample(1, flat(0.3), flat(0.7)),
+            sample(2, flat(0.7), flat(0.3)),
+            sample(3, flat(0.3), flat(0.3, 0.9), target=None),
+        ],
+    )
+    border = brightness_classifier(slice(SIZE // 2, SIZE))
+    rows = measure(run, instruments(border=border))
+    assert [row["judge_left_log_odds"] for row in rows] == pytest.approx([4, 4, -4], abs=1e-4)
+    assert [row["border_shift"] for row in rows] == pytest.approx([8, 8, 12], abs=1e-4)
+    assert not any("border" in name for name in rows[0] if name.startswith("judge"))
+
+
+def test_places_are_by_the_lungs_of_the_factual(tmp_path):
+    """Half of what changes is on the dark half, which is where these lungs are."""
+    factual, image = flat(0.2, 0.6), flat(0.3, 0.6)
+    image[..., : SIZE // 4, SIZE // 2 :] -= 0.2
+    run = write(tmp_path, [sample(1, factual, image), sample(2, factual, factual)])
+    moved, unmoved = measure(run, instruments(lungs=lambda images: images < 0.25))
+    assert moved["energy_in_lungs"] == pytest.approx(1 / 2, rel=1e-4)
+    assert moved["inside_ratio"] == pytest.approx(1, rel=1e-4)
+    assert moved["ssim_outside"] < moved["ssim"] < 1
+    assert (unmoved["inside_ratio"], unmoved["ssim_outside"]) == (None, pytest.approx(1))
+    assert 0 <= moved["high_frequency"] < 0.2
+
+
 def phantom_run(path):
     samples = []
     for i, one in enumerate(phantom.samples({"test": 4})):
@@ -213,8 +200,22 @@ def test_the_true_counterfactual_is_known_on_the_phantom(tmp_path):
     assert rows[0]["l2_truth_factual"] == pytest.approx(rows[0]["l2"])
     assert rows[2]["ssim_truth"] == rows[2]["ssim_truth_factual"] < 1
     assert rows[2]["energy_in_opacity"] is None
+    assert rows[0]["energy_in_lungs"] > 0.8
+    assert rows[0]["inside_ratio"] > 2
+    assert rows[0]["energy_in_marker"] is None
     # Asked for the class that it is, its true counterfactual of the other class says nothing.
     assert rows[3]["ssim_truth"] is None
+
+
+def test_energy_in_the_marker_is_known_of_phantoms_with_one(tmp_path):
+    drawn = phantom.draw(1, SIZE, label=1, shortcut=1.0)
+    image = torch.where(drawn.marker, 0.1, drawn.image)
+    names = {"path": "a", "label": "OPACITY", "source": "OPACITY", "target": "NORMAL"}
+    run = write(tmp_path, [sample(1, drawn.image, image, **names)], data="phantom")
+    classifier = brightness_classifier(classes=phantom.CLASSES)
+    (row,) = measure(run, Instruments(classifier=classifier, judges={}, phantom=lambda _: drawn))
+    assert row["energy_in_marker"] == pytest.approx(1)
+    assert row["energy_in_opacity"] < 0.5
 
 
 def test_a_phantom_drawn_otherwise_than_stored_is_refused(tmp_path):
@@ -282,7 +283,7 @@ def test_a_summary_has_no_nan_and_reads_as_a_table(tmp_path):
     json.dumps(summary, allow_nan=False)
     assert summary["subsets"][ALL]["metrics"]["psnr"]["mean"] is None
     assert summary["subsets"][ALL]["metrics"]["psnr"]["n"] == 0
-    about = {"run": "r", "method": "latent", "skipped": 0, "notes": ["Beware."], "frechet": {}}
+    about = {"run": "r", "method": "latent", "skipped": 0, "notes": ["Beware."]}
     text = to_markdown({**summary, **about})
     assert "patients unknown" in text
     assert "all attempted (n = 1)" in text
@@ -293,33 +294,13 @@ def test_every_sample_already_there_leaves_empty_blocks(tmp_path):
     run = write(tmp_path, [sample(1, flat(0.3), flat(0.3), outcome="already there")])
     summary = summary_of(run)
     assert summary["subsets"][ALL]["n"] == 0
-    to_markdown({**summary, "run": "r", "method": "m", "skipped": 0, "notes": [], "frechet": {}})
+    to_markdown({**summary, "run": "r", "method": "m", "skipped": 0, "notes": []})
 
 
 def test_names_that_are_no_metric_are_refused():
     assert describe("judge_vgg_net_p_target_factual").label == "p of vgg_net before"
     with pytest.raises(ValueError, match="got 'beauty'"):
         describe("beauty")
-
-
-def test_frechet_ratios_tell_real_from_unchanged(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(mean, n):
-        return [flat(mean + 0.02 * float(torch.randn(1, generator=generator))) for _ in range(n)]
-
-    pairs = zip(draw(0.3, 30), draw(0.7, 30), strict=True)
-    run = write(tmp_path, [sample(i, *pair) for i, pair in enumerate(pairs)], batch=8)
-    real = {"BRIGHT": torch.stack(draw(0.7, 100)), "DARK": torch.stack(draw(0.3, 100))}
-    found = frechet_ratios(run, instruments(), real, batch_size=16)
-    assert list(found) == ["left"]
-    assert list(found["left"]) == ["BRIGHT"]
-    ratios = found["left"]["BRIGHT"]
-    assert ratios["n"] == 30
-    assert ratios["n_real"] == 100
-    assert ratios["ratio"] < 5
-    assert ratios["ratio_factual"] > 100
-    assert frechet_ratios(run, instruments(), {"BRIGHT": real["BRIGHT"][:3]}) == {}
 
 
 @pytest.fixture
@@ -329,7 +310,7 @@ def bundle(tmp_path):
     path = tmp_path / "bundle"
     preprocessing = {"size": SIZE, "aspect": "pad", "interpolation": "bilinear"}
     preprocessing["intensity"] = "full"
-    for name in ("classifier", "judges/one", "elsewhere/two"):
+    for name in ("classifier", "judges/one", "judges/border", "elsewhere/two"):
         Classifier(classes=CLASSES, size=SIZE, widths=[4]).save_pretrained(path / name)
     Autoencoder(size=SIZE, classes=CLASSES, widths=(16,), latent_channels=2).save_pretrained(
         path / "autoencoder"
@@ -367,7 +348,13 @@ def test_evaluate_writes_what_it_returns(bundle, tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["id"]) for row in rows] == list(range(12))
     assert {"ssim_reconstruction", "judge_one_follows", "reconstruction_flips"} <= set(rows[0])
-    assert set(summary["frechet"]["one"]) == set(CLASSES)
+    assert {"panel_follows", "border_shift", "high_frequency"} <= set(rows[0])
+    assert (summary["judges"], summary["features"]) == (["one"], "one")
+    for measure_ in ("frechet", "kernel"):
+        assert set(summary[measure_]["one"]) == set(CLASSES)
+    assert summary["on_real"]["one"]["DARK"]["right"]["n"] == 6
+    assert set(summary["changes"]) == set(summary["identity"]) == set(CLASSES)
+    assert {"frechet", "kernel", "on_real", "changes", "identity"} <= set(summary["definitions"])
     assert summary["method"] == "latent"
     assert any("classifier changed since" in note for note in summary["notes"])
     text = (run / "summary.md").read_text()
@@ -376,11 +363,25 @@ def test_evaluate_writes_what_it_returns(bundle, tmp_path):
     assert "nan" not in text
 
 
+def test_distances_are_in_the_features_of_a_network_that_is_no_judge(bundle, tmp_path):
+    """Where the bundle has judges for development, the first of these by name."""
+    for name in ("mobile", "shuffle"):
+        network = Classifier(classes=CLASSES, size=SIZE, widths=[4])
+        network.save_pretrained(bundle / "development" / name)
+    summary = evaluate(tmp_path / "run")
+    assert summary["features"] == "mobile"
+    assert list(summary["frechet"]) == list(summary["kernel"]) == ["mobile"]
+    assert list(summary["on_real"]) == ["one"]
+    assert "| mobile" in (tmp_path / "run" / "summary.md").read_text()
+
+
 def test_evaluate_asks_other_judges_and_does_without_the_real_images(bundle, tmp_path):
     (tmp_path / "data").rename(tmp_path / "moved")
     summary = evaluate(tmp_path / "run", judges=bundle / "elsewhere")
     assert summary["judges"] == ["two"]
-    assert summary["frechet"] == {}
-    assert any(note.startswith("No Frechet distance") for note in summary["notes"])
+    assert summary["frechet"] == summary["kernel"] == summary["on_real"]["two"] == {}
+    assert any(note.startswith("Compared to no real images") for note in summary["notes"])
+    # The bundle's border is asked whoever the judges are.
+    assert summary["subsets"][ALL]["metrics"]["border_shift"]["n"] == 12
     with pytest.raises(ValueError, match="expected judges in"):
         evaluate(tmp_path / "run", judges=tmp_path / "moved")

@@ -15,10 +15,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cfgen.data.phantom import of_path, samples
-from cfgen.data.splits import PatientLeak, read_split
-from cfgen.models.bundle import load_bundle
+from cfgen.data.samples import Sample
+from cfgen.data.splits import PatientLeak, half_of, read_split
+from cfgen.models.bundle import load_bundle, load_judges
 from cfgen.models.saving import WEIGHTS
+from cfgen.models.segmenter import Segmenter
 from train import autoencoder, classifier, measure
+from train.card import read_readings
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -64,7 +67,16 @@ def write_recipe(folder: Path, data: Path, **sections) -> Path:
         "logs": str(folder / "logs"),
         "preprocessing": {"size": 64},
         "classifier": {**network, "schedule": {**schedule, "seed": 11}},
-        "judge": {**network, "name": "second", "schedule": {**schedule, "epochs": 1, "seed": 12}},
+        "judges": {"second": {**network, "schedule": {**schedule, "epochs": 1, "seed": 12}}},
+        "classifiers": {
+            "robust": {
+                **network, "robust": {"pixel": 0.02, "latent": 0.2},
+                "schedule": {**schedule, "epochs": 1, "seed": 15},
+            },
+        },
+        "development": {
+            "third": {**network, "half": "b", "schedule": {**schedule, "epochs": 1, "seed": 14}},
+        },
         "autoencoder": {
             "widths": [16, 32], "latent_channels": 4, "perceptual": 0.2, "adversarial": 0.1,
             "schedule": {**schedule, "epochs": 1, "seed": 13},
@@ -97,8 +109,11 @@ def recipe(films, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(recipe) -> Path:
     """A bundle whose parts have all been trained, one after another."""
-    for main in (classifier.main, classifier.main_judge, autoencoder.main):
-        main(["--config", str(recipe)])
+    classifier.main(["--config", str(recipe)])
+    for name in ("second", "third"):
+        classifier.main_judge(["--config", str(recipe), "--name", name])
+    autoencoder.main(["--config", str(recipe)])
+    classifier.main(["--config", str(recipe), "--name", "robust"])
     return recipe.parent / "tiny"
 
 
@@ -116,7 +131,9 @@ def steps_of(logs: Path) -> list[list[int]]:
 
 
 def test_a_bundle_has_the_files_it_promises(trained):
-    for part in ("classifier", "judges/second", "autoencoder"):
+    for part in (
+        "classifier", "judges/second", "development/third", "classifiers/robust", "autoencoder",
+    ):  # fmt: skip
         for name in ("config.json", WEIGHTS, "README.md"):
             assert (trained / part / name).stat().st_size > 0
     for name in ("bundle.yaml", "split.csv", "readings.csv"):
@@ -148,6 +165,7 @@ def test_a_trained_bundle_opens_and_works(trained, films):
     assert bundle.classifier.temperature != 1.0
     assert sum(bundle.classifier.thresholds) == pytest.approx(1)
     assert list(bundle.judges) == ["second"]
+    assert list(bundle.development) == ["third"]
     codes = bundle.autoencoder.encode(images)
     assert codes.std().item() == pytest.approx(1, abs=0.01)
     assert bundle.autoencoder.class_means.abs().sum() > 0
@@ -157,6 +175,8 @@ def test_cards_name_seed_command_and_licence(trained):
     for part, seed, command in (
         ("classifier", 11, "train classifier"),
         ("judges/second", 12, "train judge"),
+        ("development/third", 14, "train judge"),
+        ("classifiers/robust", 15, "train classifier"),
         ("autoencoder", 13, "train autoencoder"),
     ):
         card = (trained / part / "README.md").read_text()
@@ -164,6 +184,119 @@ def test_cards_name_seed_command_and_licence(trained):
         assert f"cfgen {command} --config" in card
         assert "Phantoms of the tests, CC0." in card
         assert "val (n = 2)" in card
+        assert ("--name" in card) == ("/" in part)
+    assert "half 'b' of the training patients only" in card_of(trained, "development/third")
+    assert "half" not in card_of(trained, "judges/second").split("```")[0]
+
+
+def card_of(bundle: Path, part: str) -> str:
+    return (bundle / part / "README.md").read_text()
+
+
+def test_a_judge_of_a_half_knows_the_images_of_that_half_alone(trained, films):
+    kept = [
+        Sample(path, None, None)
+        for path, side in read_split(trained / "split.csv").items()
+        if side == "train"
+    ]
+    names = [sample.path for sample in kept if half_of(sample) == "b"]
+    assert 4 < len(names) < len(kept) - 4
+    pixels = [np.asarray(Image.open(films / name), dtype=np.float32) / 255 for name in names]
+    third = load_bundle(trained).development["third"]
+    assert third.mean == pytest.approx(np.stack(pixels).mean(), abs=1e-4)
+    assert abs(third.mean - load_bundle(trained).classifier.mean) > 1e-4
+
+
+def test_each_judge_has_a_log_and_a_recipe_of_its_own(trained, recipe):
+    logs = recipe.parent / "logs" / "tiny"
+    for part, seed in (("judges/second", 12), ("development/third", 14)):
+        assert yaml.safe_load((logs / part / "recipe.yaml").read_text())["schedule"]["seed"] == seed
+
+
+@pytest.mark.parametrize(("name", "got"), [("fourth", "'fourth'"), ("", "''"), ("ird", "'ird'")])
+def test_a_judge_is_named_by_one_of_the_recipes_names(recipe, name, got):
+    with pytest.raises(ValueError, match=rf"judges/second, development/third.*got {got}"):
+        classifier.main_judge(["--config", str(recipe), "--name", name])
+
+
+def test_a_further_classifier_has_to_be_in_the_recipe(recipe):
+    with pytest.raises(ValueError, match=r"the classifiers .* describes \(robust\), got 'seed1'"):
+        classifier.main(["--config", str(recipe), "--name", "seed1"])
+
+
+def test_robust_fine_tuning_starts_from_the_weights_it_names(trained, recipe, tmp_path):
+    options = [
+        "--config", str(recipe), "--name", "robust", "--bundle", str(tmp_path / "tiny"),
+        "--logs", str(tmp_path / "logs"),
+    ]  # fmt: skip
+    shutil.copytree(trained, tmp_path / "tiny", ignore=shutil.ignore_patterns("robust"))
+    start = weights_of(trained / "classifier")
+    assert any(
+        not torch.equal(value, start[name])
+        for name, value in weights_of(trained / "classifiers" / "robust").items()
+        if name.endswith("weight")
+    )
+    # A step of no length leaves them; batch norm's statistics are those of the attacked images.
+    classifier.main([*options, "--classifiers.robust.schedule.learning_rate", "0"])
+    kept = weights_of(tmp_path / "tiny" / "classifiers" / "robust")
+    for name, value in kept.items():
+        assert torch.equal(value, start[name]) != ("running" in name or "tracked" in name)
+
+
+def test_the_price_of_robustness_is_on_its_card(trained):
+    found = {reading.metric: reading for reading in read_readings(trained, "classifiers/robust")}
+    price, own, start = (
+        found[name].value for name in ("AUROC less the start's", "AUROC", "AUROC of the start")
+    )
+    assert price == pytest.approx(own - start, abs=2e-4)
+    of_start = {r.metric: r for r in read_readings(trained, "classifier") if r.split == "val"}
+    assert start == of_start["AUROC"].value
+    card = card_of(trained, "classifiers/robust")
+    assert "Fine-tuned from `classifier`" in card
+    assert "| AUROC less the start's |" in card
+    assert "less the start's" not in card_of(trained, "classifier")
+
+
+def test_another_network_is_not_fine_tuned(trained, recipe, tmp_path):
+    shutil.copytree(trained, tmp_path / "tiny")
+    with pytest.raises(ValueError, match=r"the network of .*tiny/classifier.*architecture, widths"):
+        classifier.main(
+            ["--config", str(recipe), "--name", "robust", "--bundle", str(tmp_path / "tiny"),
+             "--logs", str(tmp_path / "logs"), "--classifiers.robust.widths", "[8, 24]"]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("view", ["lungs", "border"])
+def test_a_judge_looks_through_the_bundles_segmenter(films, tmp_path, view):
+    recipe = write_recipe(tmp_path, films)
+    options = ["--config", str(recipe), "--name", "second", "--judges.second.view", view]
+    with pytest.raises(ValueError, match=r"a saved Segmenter in .*tiny/segmenter"):
+        classifier.main_judge(options)
+    torch.manual_seed(5)
+    segmenter = Segmenter(side=16, widths=[4, 8])
+    segmenter.save_pretrained(tmp_path / "tiny" / "segmenter")
+    classifier.main_judge(options)
+    judges = tmp_path / "tiny" / "judges" / "second"
+    inside = {
+        name.removeprefix("segmenter."): value
+        for name, value in weights_of(judges).items()
+        if name.startswith("segmenter.")
+    }
+    expected = weights_of(tmp_path / "tiny" / "segmenter")
+    assert inside.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in inside.items())
+    (judge,) = load_judges(judges.parent).values()
+    assert judge.view == view
+    card = (judges / "README.md").read_text()
+    assert {"lungs": "It sees the lungs alone", "border": "It sees only what is outside"}[
+        view
+    ] in card
+
+
+def test_a_judge_is_of_the_panel_or_for_development_not_both(films, tmp_path):
+    recipe = write_recipe(tmp_path, films, development={"second": {}})
+    with pytest.raises(ValueError, match="share no name, got second in both"):
+        classifier.main_judge(["--config", str(recipe), "--name", "second"])
 
 
 def test_the_autoencoder_leaves_the_classifier_it_learned_from_alone(trained, recipe, tmp_path):
@@ -197,7 +330,7 @@ def test_checkpoints_hold_every_weight_once(trained, recipe):
 def test_another_preprocessing_in_the_same_bundle_is_refused(trained, recipe, change, got):
     before = (trained / "bundle.yaml").read_text()
     with pytest.raises(ValueError, match=rf"agree with .*tiny/bundle\.yaml.*got .*{got}"):
-        classifier.main_judge(["--config", str(recipe), *change])
+        classifier.main_judge(["--config", str(recipe), "--name", "second", *change])
     assert (trained / "bundle.yaml").read_text() == before
 
 

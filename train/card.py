@@ -12,7 +12,7 @@ import yaml
 
 from cfgen.data.splits import read_split
 from cfgen.models.saving import WEIGHTS
-from train.recipe import Recipe
+from train.recipe import ClassifierRecipe, Recipe
 
 LOG = "readings.csv"
 
@@ -76,21 +76,23 @@ def write_card(recipe: Recipe, part: str) -> None:
     It shows what was read of the model that is there now, and tells of every look at a held-out
     split, whichever model took it.
     """
-    section, _, name = part.replace("judges/", "judge/").partition("/")
-    how = asdict(getattr(recipe, section))
+    folder, _, name = part.partition("/")
+    section = recipe.section(part)
+    how = asdict(section)
     remark = how.pop("remark")
     sides = list(read_split(recipe.bundle / "split.csv").values())
     readings = read_readings(recipe.bundle, part)
     current = model_hash(recipe.bundle, part)
     looks = sorted({(r.date, r.split) for r in readings if r.split != "val"})
     options = f"--config train/configs/{recipe.bundle.name}.yaml --data DIR"
-    command = f"cfgen train {section} {options}"
+    command = f"cfgen train {_COMMAND.get(folder, folder)} {options}"
+    command += f" --name {name}" if name else ""
     measured = (
-        "the same" if section == "segmenter" else f"`cfgen train measure {options} --split SPLIT`"
+        "the same" if folder == "segmenter" else f"`cfgen train measure {options} --split SPLIT`"
     )
     text = f"""# {recipe.bundle.name}: {part}
 
-{_WHAT[section]}{f" Its name is {name}." if name else ""}
+{_what(section, folder)}{f" Its name is {name}." if name else ""}
 
 **Intended use.** Research on counterfactual explanations. Not for diagnosis, nor for any other
 decision about a person.
@@ -112,7 +114,7 @@ validation, cut by patient where patients are known (`split.csv`).
 also where thresholds and temperature come from; only the newest reading of a split is shown.
 
 {_table([r for r in readings if r.model == current])}
-{_NOTE[section]}
+{_NOTE.get(folder, _CLASSIFIER_NOTE)}
 
 **Readings of held-out splits** (each look at one costs some of its worth): {
         "; ".join(f"{split} on {date}" for date, split in looks) or "none yet"
@@ -121,11 +123,18 @@ also where thresholds and temperature come from; only the newest reading of a sp
     (recipe.bundle / part / "README.md").write_text(text)
 
 
+_COMMAND = {"classifiers": "classifier", "judges": "judge", "development": "judge"}
 _WHAT = {
     "classifier": "The classifier to be explained: grey images in [0, 1] to calibrated logits.",
-    "judge": (
-        "A judge: another architecture, seed and augmentation than the classifier's, never "
-        "attacked and never used in a search."
+    "classifiers": "Another classifier to explain: grey images in [0, 1] to calibrated logits.",
+    "judges": (
+        "A judge that results are reported with: another training than the classifier's (see the "
+        "recipe below for architecture, seed, augmentation and view), never attacked, never used "
+        "in a search nor in a choice of methods."
+    ),
+    "development": (
+        "A judge for development: another training than the classifier's, never attacked. Methods "
+        "are chosen by what it says of validation images; so it is no judge of the results."
     ),
     "segmenter": (
         "The segmenter of the lungs: grey images in [0, 1] to the probability that a pixel shows a "
@@ -137,6 +146,14 @@ _WHAT = {
         "The autoencoder whose code is searched: diffusers' AutoencoderKL on patches of one "
         "grey channel. Holds the mean code of every class over the training images."
     ),
+    "prior": (
+        "The generative prior: a class-conditional latent diffusion model of the autoencoder's "
+        "codes (diffusers' UNet2DModel, v-prediction). What it changes of a code when the class "
+        "is exchanged is where the default search begins.\n\n"
+        "![Samples, half of each class](samples.png)\n\n"
+        "*Samples, the first row of the first class, the second of the second: no images of "
+        "anybody.*"
+    ),
 }
 _CLASSIFIER_NOTE = (
     "'Share of CLASS found' is the recall of that class at the stored threshold: for two classes "
@@ -144,8 +161,6 @@ _CLASSIFIER_NOTE = (
     "differ: the threshold is validation's and is not moved."
 )
 _NOTE = {
-    "classifier": _CLASSIFIER_NOTE,
-    "judge": _CLASSIFIER_NOTE,
     "segmenter": (
         "Dice is against the known lungs of unseen phantoms (`phantoms`), which says little of "
         "real films; there, see the outlines that `cfgen lungs` draws. 'Two lungs' is the share of "
@@ -157,7 +172,47 @@ _NOTE = {
         "'Agreement' is how often a model decides the same on an image and on its reconstruction: "
         "what it falls short of 1 is what the autoencoder flips by itself."
     ),
+    "prior": (
+        "'Denoising error' is the mean squared error of the estimated clean code, standardised. "
+        "'Nearest training code' compares, by the L2 distance of standardised codes, how near the "
+        "training images 256 samples come and how near held-out images do: a ratio well below 1 "
+        "would be memory."
+    ),
 }
+
+
+_VIEW = {
+    "whole": "",
+    "lungs": (
+        " It sees the lungs alone, cropped and equalised, as found by the segmenter that is saved "
+        "with it."
+    ),
+    "border": (
+        " It sees only what is outside a box around the lungs, as found by the segmenter that is "
+        "saved with it: what it knows of the classes is no finding of the lungs."
+    ),
+}
+
+
+def _what(section: object, folder: str) -> str:
+    """What the model is, what it sees and whom it learned from."""
+    text = _WHAT[folder]
+    if not isinstance(section, ClassifierRecipe):
+        return text
+    text += _VIEW[section.view]
+    if section.robust is not None:
+        text += (
+            f" Fine-tuned from `{section.robust.start}`: of each batch a share is attacked by one "
+            "step of FGSM, half of it in pixels and half in the autoencoder's code. The price is "
+            "below, as 'AUROC less the start's' on the same images."
+        )
+    if section.half:
+        text += (
+            f" It learned from half '{section.half}' of the training patients only, those for whom "
+            f"the sha256 of 'half:' and the patient is {'even' if section.half == 'a' else 'odd'}. "
+            "They are nobody of a model of the other half; models of all patients have seen them."
+        )
+    return text
 
 
 def _table(readings: list[Reading]) -> str:

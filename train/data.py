@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lightning
 import torch
@@ -47,6 +47,13 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
             raise ValueError(f"expected readable images in {source.name}, got none; see above")
         self.images = torch.stack(images)
         self.labels = [source.classes.index(str(sample.label)) for sample in self.samples]
+
+    def keep(self, wanted: Callable[[Sample], bool]) -> None:
+        """Let go of all images but those of the samples wanted."""
+        rows = [row for row, sample in enumerate(self.samples) if wanted(sample)]
+        self.images = self.images[rows]
+        self.samples = [self.samples[row] for row in rows]
+        self.labels = [self.labels[row] for row in rows]
 
     def __len__(self) -> int:
         """Number of images that could be read."""

@@ -38,7 +38,7 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
         module: what to train; it logs `val_loss`.
         films: its images.
         recipe: how.
-        part: the model's name in the bundle, such as 'judges/shufflenet'.
+        part: the model's name in the bundle, such as 'judges/NAME'.
 
     Returns:
         The folder of its logs.
@@ -73,6 +73,7 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
         precision=settings.precision,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         max_steps=settings.max_steps,
+        inference_mode=False,  # a robust training attacks its validation images too
     )
     last = logs / "last.ckpt"
     trainer.fit(module, films, ckpt_path=last if last.exists() else None, weights_only=True)
@@ -84,16 +85,12 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
 
 def schedule_of(recipe: Recipe, part: str) -> Schedule:
     """The schedule of a part of the bundle."""
-    return getattr(recipe, _section(part)).schedule
-
-
-def _section(part: str) -> str:
-    return part.split("/")[0].removesuffix("s")
+    return recipe.section(part).schedule
 
 
 def _agree(logs: Path, recipe: Recipe, part: str) -> None:
     """Note what is trained beside its checkpoints, or see that it is what was trained there."""
-    ours = asdict(getattr(recipe, _section(part)))
+    ours = asdict(recipe.section(part))
     del ours["remark"]
     for name in ("epochs", "patience"):  # may be raised to train on
         del ours["schedule"][name]
@@ -137,7 +134,8 @@ def optimiser(
             return progress / WARM_UP
         return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
-    adam = AdamW(module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    learning = [weights for weights in module.parameters() if weights.requires_grad]
+    adam = AdamW(learning, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
     return [adam], [{"scheduler": LambdaLR(adam, rate), "interval": "step"}]
 
 

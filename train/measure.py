@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,25 +22,19 @@ from torchmetrics.functional.classification import multiclass_auroc
 
 from cfgen.data.samples import Sample
 from cfgen.metrics import psnr, ssim
-from cfgen.models.autoencoder import Autoencoder, load_autoencoder
-from cfgen.models.bundle import load_judges
+from cfgen.models.autoencoder import load_autoencoder
 from cfgen.models.classifier import Classifier, load_classifier
+from cfgen.models.prior import denoising_error, load_prior
 from train.calibration import calibration_error, logits_of
 from train.card import Reading, add_readings, model_hash, write_card
 from train.command import command_line
 from train.data import ImageSet
 from train.preparation import open_data, split_samples
-from train.recipe import Recipe
+from train.recipe import ClassifierRecipe, Recipe
 
 DRAWS = 500
 
 Statistic = Callable[[Int[ndarray, " drawn"]], float]
-
-
-@dataclass(frozen=True)
-class _Models:
-    classifiers: dict[str, Classifier]
-    autoencoder: Autoencoder | None
 
 
 def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) -> None:
@@ -49,30 +43,43 @@ def measure(recipe: Recipe, images: ImageSet, parts: Sequence[str], split: str) 
     Args:
         recipe: the bundle's.
         images: those of the split.
-        parts: such as 'classifier', 'judges/NAME' or 'autoencoder'.
+        parts: such as 'classifier', 'judges/NAME', 'development/NAME' or 'autoencoder'.
         split: 'val' for the bundle's own, else one of the data's.
     """
-    models = _load(recipe)
     for part in parts:
-        statistics = (
-            _reconstruction(models, images)
-            if part == "autoencoder"
-            else _classification(models.classifiers[part], images)
-        )
+        statistics = _statistics(recipe, part, images)
         model = model_hash(recipe.bundle, part)
-        readings = read_off(part, model, split, statistics, images.samples)
-        add_readings(recipe.bundle, readings)
+        found = read_off(part, model, split, statistics, images.samples)
+        add_readings(recipe.bundle, found)
         write_card(recipe, part)
-        for reading in readings:
+        for reading in found:
             sys.stdout.write(f"{part} {split} {reading.text()}\n")
 
 
-def _load(recipe: Recipe) -> _Models:
-    classifiers = {"classifier": load_classifier(recipe.bundle / "classifier")}
-    judges = load_judges(recipe.bundle / "judges")
-    classifiers |= {f"judges/{name}": judge for name, judge in judges.items()}
-    folder = recipe.bundle / "autoencoder"
-    return _Models(classifiers, load_autoencoder(folder) if folder.is_dir() else None)
+def _classifiers(bundle: Path) -> list[str]:
+    """Every classifier and judge there is, by its folder in the bundle."""
+    folders = ("classifier", "classifiers/*", "judges/*", "development/*")
+    found = [file for folder in folders for file in sorted(bundle.glob(f"{folder}/config.json"))]
+    return [file.parent.relative_to(bundle).as_posix() for file in found]
+
+
+def _statistics(recipe: Recipe, part: str, images: ImageSet) -> dict[str, Statistic]:
+    if part == "autoencoder":
+        return _reconstruction(recipe.bundle, images)
+    if part == "prior":
+        return _denoising(recipe.bundle, images)
+    found = _classification(load_classifier(recipe.bundle / part), images)
+    section = recipe.section(part)
+    if not isinstance(section, ClassifierRecipe) or section.robust is None:
+        return found
+    # What robustness costs, paired: both models on the same images drawn.
+    start = load_classifier(recipe.bundle / section.robust.start)
+    own, of_start = found["AUROC"], _classification(start, images)["AUROC"]
+    return {
+        **found,
+        "AUROC of the start": of_start,
+        "AUROC less the start's": lambda drawn: own(drawn) - of_start(drawn),
+    }
 
 
 def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Statistic]:
@@ -99,21 +106,49 @@ def _classification(classifier: Classifier, images: ImageSet) -> dict[str, Stati
     return {**statistics, "cross-entropy": cross, "calibration error": calibration}
 
 
-def _reconstruction(models: _Models, images: ImageSet) -> dict[str, Statistic]:
+def _reconstruction(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
     """What is said of the autoencoder: how near, and who changes their mind."""
-    assert models.autoencoder is not None
+    autoencoder = load_autoencoder(bundle / "autoencoder")
+    classifiers = {part: load_classifier(bundle / part) for part in _classifiers(bundle)}
     found: dict[str, list[Tensor]] = {"PSNR (dB)": [], "SSIM": []}
-    found |= {f"agreement of {name}": [] for name in models.classifiers}
+    found |= {f"agreement of {name}": [] for name in classifiers}
     with torch.inference_mode():
         for half in images.images.split(64):
             batch = half.float()
-            rebuilt = models.autoencoder.decode(models.autoencoder.encode(batch)).clamp(0, 1)
+            rebuilt = autoencoder.decode(autoencoder.encode(batch)).clamp(0, 1)
             found["PSNR (dB)"].append(psnr(batch, rebuilt))
             found["SSIM"].append(ssim(batch, rebuilt))
-            for name, classifier in models.classifiers.items():
+            for name, classifier in classifiers.items():
                 agrees = classifier.predict(batch) == classifier.predict(rebuilt)
                 found[f"agreement of {name}"].append(agrees.double())
     return {name: mean_of(torch.cat(values).double()) for name, values in found.items()}
+
+
+def _denoising(bundle: Path, images: ImageSet) -> dict[str, Statistic]:
+    """What is said of the prior: how far its estimates of clean codes are off, and as which class.
+
+    The error of the other classes beside that of the true one says how much the prior knows of
+    the classes: alike, and it would know nothing.
+    """
+    prior, autoencoder = load_prior(bundle / "prior"), load_autoencoder(bundle / "autoencoder")
+    labels, own, other = torch.tensor(images.labels), [], []
+    with torch.inference_mode():
+        for half, label in zip(images.images.split(64), labels.split(64), strict=True):
+            codes = autoencoder.encode(half.float())
+            errors = [
+                denoising_error(prior, codes, torch.full_like(label, index))
+                for index in range(len(prior.classes))
+            ]
+            table = torch.stack(errors, 1)
+            true = table.gather(1, label[:, None]).squeeze(1)
+            own.append(true)
+            other.append((table.sum(1) - true) / (len(prior.classes) - 1))
+    right, wrong = torch.cat(own).double(), torch.cat(other).double()
+    return {
+        "denoising error": mean_of(right),
+        "denoising error as another class": mean_of(wrong),
+        "true class denoises better": mean_of((right < wrong).double()),
+    }
 
 
 def mean_of(values: Tensor, of: Tensor | None = None) -> Statistic:
@@ -154,22 +189,22 @@ def read_off(
     ]
     everything = np.arange(len(samples))
     now = datetime.now(UTC).strftime("%Y-%m-%d")
-    readings = []
+    found = []
     for metric, statistic in statistics.items():
         low, high = np.nanpercentile([statistic(drawn) for drawn in draws], [2.5, 97.5])
         value = statistic(everything)
         ends = (float(low), float(high))
-        readings.append(Reading(now, part, model, split, len(samples), metric, value, *ends))
-    return readings
+        found.append(Reading(now, part, model, split, len(samples), metric, value, *ends))
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure every model of a bundle on one split."""
-    recipe, split = command_line(arguments, split="val")
+    meaning = "'val', or one of the data's"
+    recipe, split = command_line(arguments, "split", "val", meaning)
     source = open_data(recipe)
-    parts = sorted(_load(recipe).classifiers)
-    if (recipe.bundle / "autoencoder").is_dir():
-        parts.append("autoencoder")
+    parts = _classifiers(recipe.bundle)
+    parts += [part for part in ("autoencoder", "prior") if (recipe.bundle / part).is_dir()]
     images = ImageSet(source, split_samples(recipe, source, split), recipe.preprocessing)
     measure(recipe, images, parts, split)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cfgen.data.preprocessing import Preprocessing
+from cfgen.models.views import View
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,43 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Robust:
+    """Fine-tuning on images that the model itself is attacked with, see `train.robust`.
+
+    Attributes:
+        start: the part of the bundle whose weights it starts from; of the same architecture.
+        pixel: step of the attack on pixels, in units of the image.
+        latent: step of the attack on the autoencoder's code, in standard deviations of codes.
+        share: of each batch that is attacked, half in pixels and half in the code.
+    """
+
+    start: str = "classifier"
+    pixel: float = 0.01
+    latent: float = 0.1
+    share: float = 2 / 3
+
+
+@dataclass(frozen=True)
 class ClassifierRecipe:
     """A classifier or judge.
 
     Attributes:
         architecture: see `cfgen.models.networks.build_network`.
         widths: channels a stage, for the compact residual network.
-        name: of a judge, and of its folder; a classifier has none.
+        view: what it sees of an image, see `cfgen.models.classifier.Classifier`; all but 'whole'
+            need BUNDLE/segmenter to be there.
+        half: which half of the training patients it learns from, see
+            `cfgen.data.splits.half_of`; '' for all. A model of half 'a' and one of half 'b' have
+            no patient in common; one of a half and one of all patients have.
+        robust: makes it a robust fine-tuning of another part, which needs BUNDLE/autoencoder.
         remark: what else the card is to say of this very model.
     """
 
     architecture: str = "compact-resnet"
     widths: list[int] | None = None
-    name: str = ""
+    view: View = "whole"
+    half: Literal["", "a", "b"] = ""
+    robust: Robust | None = None
     remark: str = ""
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -107,6 +132,31 @@ class AutoencoderRecipe:
 
 
 @dataclass(frozen=True)
+class PriorRecipe:
+    """The generative prior of the autoencoder's codes.
+
+    Attributes:
+        widths: channels at each resolution of the U-Net.
+        layers: residual blocks at each resolution.
+        class_dropout: share of the training codes that are shown without their class, so that
+            the prior can be guided (Ho and Salimans 2021).
+        sample_every: epochs between the sheets of samples in the log.
+        remark: what else the card is to say of this very model.
+    """
+
+    widths: list[int] = field(default_factory=lambda: [64, 128])
+    layers: int = 2
+    class_dropout: float = 0.15
+    sample_every: int = 10
+    remark: str = ""
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(
+            epochs=60, learning_rate=6e-4, weight_decay=0.0, ema=0.998, patience=60
+        )
+    )
+
+
+@dataclass(frozen=True)
 class SegmenterRecipe:
     """The segmenter of the lungs.
 
@@ -137,6 +187,9 @@ class SegmenterRecipe:
             noise=0.05,
         )
     )
+
+
+Section = ClassifierRecipe | AutoencoderRecipe | PriorRecipe | SegmenterRecipe
 
 
 @dataclass(frozen=True)
@@ -170,6 +223,10 @@ class Recipe:
         bundle: folder of the bundle.
         data: a class-folder tree, a CSV table, a MedMNIST archive or 'phantom'.
         classes: names of the classes; None for those found in the data.
+        classifier: the classifier to be explained.
+        classifiers: further ones to explain, by name; 'robust' goes to BUNDLE/classifiers/robust.
+        judges: those that results are reported with, by name; never attacked, never chosen by.
+        development: those that methods are chosen by, on validation images.
         logs: folder for logs and for the checkpoints to resume from.
         card: what the model cards say of data, licence and citation.
     """
@@ -179,9 +236,42 @@ class Recipe:
     classes: list[str] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classifier: ClassifierRecipe = field(default_factory=ClassifierRecipe)
-    judge: ClassifierRecipe = field(default_factory=lambda: ClassifierRecipe(name="judge"))
+    classifiers: dict[str, ClassifierRecipe] = field(default_factory=dict)
+    judges: dict[str, ClassifierRecipe] = field(default_factory=dict)
+    development: dict[str, ClassifierRecipe] = field(default_factory=dict)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    prior: PriorRecipe = field(default_factory=PriorRecipe)
     segmenter: SegmenterRecipe = field(default_factory=SegmenterRecipe)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     logs: Path = Path("logs")
     card: str = "Data: the user's own."
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would mean two judges.
+
+        Raises:
+            ValueError: a judge of the panel and one for development share it.
+        """
+        both = sorted(self.judges.keys() & self.development.keys())
+        if both:
+            raise ValueError(
+                f"expected judges and development to share no name, got {', '.join(both)} in both; "
+                "do rename one, for what methods are chosen by cannot report on them"
+            )
+
+    def section(self, part: str) -> Section:
+        """What the recipe says of a part of the bundle, such as 'classifier' or 'judges/NAME'.
+
+        Raises:
+            ValueError: it says nothing of this part.
+        """
+        folder, _, name = part.partition("/")
+        found = getattr(self, folder)
+        if not name:
+            return found
+        if name not in found:
+            raise ValueError(
+                f"expected one of the {folder} that the recipe describes "
+                f"({', '.join(found) or 'none'}), got {name!r}; do name one or describe it there"
+            )
+        return found[name]

@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from cfgen.data.samples import Sample, Source
 
@@ -73,6 +74,19 @@ def _take(
     if not taken and len(ordered) > 1:
         taken = [min(ordered, key=lambda unit: len(units[unit]))]
     return taken
+
+
+def half_of(sample: Sample) -> Literal["a", "b"]:
+    """Which of two patient-disjoint halves a sample is in, by a fixed hash.
+
+    'a' where the sha256 of 'half:' and the patient (where unknown: the path) is even, else 'b'.
+    The prefix makes it independent of the validation cut, which goes by the patient's hash alone.
+
+    >>> [half_of(Sample(f"{n}.png", None, None, patient="p7")) for n in range(3)]
+    ['a', 'a', 'a']
+    """
+    digest = hashlib.sha256(f"half:{sample.patient or sample.path}".encode()).digest()
+    return "b" if digest[-1] % 2 else "a"
 
 
 def check_leaks(samples: Iterable[Sample], cut: Mapping[str, str] | None = None) -> None:

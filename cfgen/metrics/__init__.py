@@ -1,33 +1,60 @@
-"""What a counterfactual is worth: pure functions, one number an image, no file in or out."""
+"""What a counterfactual is worth: pure functions of images or features, no file in or out."""
 
 from __future__ import annotations
 
 from cfgen.metrics.activations import LayerChange, activation_change
-from cfgen.metrics.localisation import energy_inside
-from cfgen.metrics.plausibility import FrechetRatio, frechet_distance, frechet_ratio, judge_follow
+from cfgen.metrics.diversity import Diversity, diversity
+from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
+from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
+from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
+from cfgen.metrics.localisation import energy_inside, inside_ratio, ssim_outside
+from cfgen.metrics.plausibility import judge_follow, overshoot
 from cfgen.metrics.proximity import changed_fraction, l1, l2, linf
-from cfgen.metrics.similarity import ms_ssim, psnr, ssim
-from cfgen.metrics.statistics import Estimate, bootstrap_interval, estimate
+from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
+from cfgen.metrics.spectrum import high_frequency_share
+from cfgen.metrics.statistics import (
+    Estimate,
+    bootstrap_interval,
+    estimate,
+    paired_difference,
+)
+from cfgen.metrics.template import mean_pairwise_cosine, share_explained_by_mean
 from cfgen.metrics.validity import flip, valid
 
 __all__ = [
+    "Diversity",
     "Estimate",
     "FrechetRatio",
+    "KernelDistance",
     "LayerChange",
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
+    "diversity",
     "energy_inside",
     "estimate",
     "flip",
     "frechet_distance",
     "frechet_ratio",
+    "high_frequency_share",
+    "inside_ratio",
     "judge_follow",
+    "kernel_comparison",
+    "kernel_distance",
     "l1",
     "l2",
     "linf",
+    "low_passed",
+    "mean_pairwise_cosine",
     "ms_ssim",
+    "overshoot",
+    "own_is_nearest",
+    "paired_difference",
     "psnr",
+    "same_group_is_nearest",
+    "share_explained_by_mean",
     "ssim",
+    "ssim_map",
+    "ssim_outside",
     "valid",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.types import Images
 
+BORDER = 5
+"""Pixels at every edge that the Gaussian window does not fit around."""
 _WINDOW = 11
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_SIDES = (11, 22, 44, 99, 176)
@@ -24,11 +27,22 @@ def ssim(first: Images, second: Images) -> Float[Tensor, " batch"]:
     Raises:
         ValueError: an image is smaller than the window.
     """
+    return ssim_map(first, second).double().flatten(1).mean(1).to(first.dtype)
+
+
+def ssim_map(first: Images, second: Images) -> Float[Tensor, "batch 1 inner_height inner_width"]:
+    """Return the structural similarity at every pixel whose window lies wholly inside.
+
+    The terms of the mean that `ssim` is: an image's side less `BORDER` at either end.
+
+    Raises:
+        ValueError: an image is smaller than the window.
+    """
     from skimage.metrics import structural_similarity
 
     _require_side(first)
     pairs = zip(*(images[:, 0].double().cpu().numpy() for images in (first, second)), strict=True)
-    values = [
+    maps = [
         structural_similarity(
             one,
             other,
@@ -36,10 +50,12 @@ def ssim(first: Images, second: Images) -> Float[Tensor, " batch"]:
             sigma=1.5,
             use_sample_covariance=False,
             data_range=1.0,
-        )
+            full=True,
+        )[1]
         for one, other in pairs
     ]
-    return torch.tensor(values, dtype=first.dtype, device=first.device)
+    inner = np.stack(maps)[:, None, BORDER:-BORDER, BORDER:-BORDER]
+    return torch.from_numpy(inner).to(first)
 
 
 def ms_ssim(first: Images, second: Images) -> Float[Tensor, " batch"]:

@@ -41,6 +41,38 @@ def estimate(values: Sequence[float | None], groups: Sequence[Hashable] | None =
     return Estimate(mean, *bootstrap_interval(values, groups), int(finite.size))
 
 
+def paired_difference(
+    first: Sequence[float | None],
+    second: Sequence[float | None],
+    groups: Sequence[Hashable] | None = None,
+) -> Estimate:
+    """Return the mean of first - second over the samples where both are known, with its interval.
+
+    mean_i (a_i - b_i) and its `bootstrap_interval`: the pairs are kept together, so that what
+    makes a sample easy or hard for both cancels. An interval without 0 tells the two apart.
+
+    Args:
+        first: one value a sample.
+        second: of the same samples, in the same order.
+        groups: to which patient each sample belongs; each is its own without.
+
+    Raises:
+        ValueError: not as many values on one side as on the other, or as groups.
+
+    >>> found = paired_difference([0.5, 1.0, None], [0.25, 0.25, 0.5])
+    >>> found.mean, found.n
+    (0.5, 2)
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"expected two values for every sample, got {len(first)} and {len(second)}; pass the "
+            "same samples in the same order."
+        )
+    pairs = zip(first, second, strict=True)
+    known = [None if a is None or b is None else a - b for a, b in pairs]
+    return estimate(known, groups)
+
+
 def bootstrap_interval(
     values: Sequence[float | None],
     groups: Sequence[Hashable] | None = None,

@@ -12,21 +12,28 @@ from torch import nn
 
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
+from cfgen.models.prior import Prior, load_prior
 from cfgen.models.saving import weights_hash
 from cfgen.models.segmenter import Segmenter, load_segmenter
 
 Model = TypeVar("Model", bound=nn.Module)
 
+BORDER = "border"
+"""Name of the judge that sees only what is outside the lungs."""
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder BUNDLE/{classifier, judges/NAME, autoencoder, segmenter}, each loaded on demand.
+    """A folder of models; each is loaded when asked for.
+
+    BUNDLE/{classifier, classifiers/NAME, judges/NAME, development/NAME, autoencoder,
+    prior, segmenter}.
 
     Attributes:
         path: the folder.
         classes: names, in the order of the classifiers' logits.
         preprocessing: keyword arguments of `cfgen.data.preprocessing.Preprocessing`.
-        own_classifier: `package.module:function` that stands in for the bundle's classifier.
+        own_classifier: what stands in for the bundle's classifier, see `load_bundle`.
         device: where its models live.
     """
 
@@ -39,27 +46,67 @@ class Bundle:
     @cached_property
     def classifier(self) -> Classifier:
         """The classifier to be explained."""
-        if self.own_classifier:
-            return self._place(import_classifier(self.own_classifier, self.classes, self.size))
-        found = load_classifier(self.path / "classifier")
+        name = self.own_classifier
+        if name and ":" in name:
+            return self._place(import_classifier(name, self.classes, self.size))
+        folder = self._classifier_folder(name)
+        found = load_classifier(folder)
         if found.classes != self.classes:
             raise ValueError(
                 f"expected the classes of bundle.yaml, {', '.join(self.classes)}, got "
-                f"{', '.join(found.classes)} in {self.path / 'classifier'}; do put the classifier "
-                "of this bundle there"
+                f"{', '.join(found.classes)} in {folder}; do put a classifier of this bundle there"
             )
         return self._place(found)
 
+    def _classifier_folder(self, name: str | None) -> Path:
+        if not name:
+            return self.path / "classifier"
+        if "/" in name:
+            return Path(name)
+        folder = self.path / "classifiers" / name
+        if not folder.is_dir():
+            known = sorted(path.name for path in folder.parent.glob("*/"))
+            raise ValueError(
+                f"expected --classifier package.module:function, a path with a slash in it, or one "
+                f"of {folder.parent} ({', '.join(known) or 'none there'}), got {name!r}"
+            )
+        return folder
+
     @cached_property
     def judges(self) -> dict[str, Classifier]:
-        """The judges by name; none where the bundle has none."""
-        found = load_judges(self.path / "judges")
+        """The judges that results are reported with, by name, but for the border's."""
+        return {name: judge for name, judge in self._reporting.items() if name != BORDER}
+
+    @cached_property
+    def border(self) -> Classifier | None:
+        """The judge that sees only what is outside the lungs, where there is one.
+
+        It counts for no verdict: it measures how much of a change the data's confounders explain.
+        """
+        return self._reporting.get(BORDER)
+
+    @cached_property
+    def development(self) -> dict[str, Classifier]:
+        """The judges that methods are chosen by, by name."""
+        return self._judges("development")
+
+    @cached_property
+    def _reporting(self) -> dict[str, Classifier]:
+        return self._judges("judges")
+
+    def _judges(self, folder: str) -> dict[str, Classifier]:
+        found = load_judges(self.path / folder)
         return {name: self._place(judge) for name, judge in found.items()}
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """The autoencoder."""
         return self._place(load_autoencoder(self.path / "autoencoder"))
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The generative prior of the autoencoder's codes."""
+        return self._place(load_prior(self.path / "prior"))
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -69,6 +116,10 @@ class Bundle:
     def _place(self, model: Model) -> Model:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
         return model
+
+    def has(self, part: str) -> bool:
+        """Whether a part, such as 'prior', is there."""
+        return (self.path / part / "config.json").is_file()
 
     @property
     def size(self) -> int:
@@ -114,7 +165,8 @@ def load_bundle(name: str | Path, classifier: str | None = None, device: str = "
 
     Args:
         name: of a shipped bundle, or a path (with a slash in it).
-        classifier: `package.module:function` that stands in for the bundle's classifier.
+        classifier: what stands in for the bundle's classifier: `package.module:function`, the
+            name of a folder in BUNDLE/classifiers, or the path (with a slash in it) of a saved one.
         device: where its models go.
 
     Raises:

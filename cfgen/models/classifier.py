@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -15,13 +15,24 @@ from torch import Tensor, nn
 
 from cfgen.models.networks import build_network
 from cfgen.models.saving import load_model
+from cfgen.models.segmenter import Segmenter
+from cfgen.models.views import (
+    BORDER_MARGIN,
+    LUNGS_MARGIN,
+    View,
+    border_view,
+    lung_box,
+    lungs_view,
+    random_crop,
+)
 from cfgen.types import Images, Labels, Logits
 
 
 class Classifier(ModelMixin, ConfigMixin):
     """Maps images in [0, 1] to calibrated class logits.
 
-    logits = network((images - mean) / std) / temperature. Normalisation is part of the model, so
+    logits = network(see(images)) / temperature, where see(x) = (x - mean) / std for a network that
+    sees the whole image. Normalisation is part of the model, so
     that nobody who searches on [0, 1] can get it wrong. softmax(logits) is calibrated on the
     validation split (temperature scaling: Guo et al. 2017); the class decided for is the one whose
     probability exceeds its threshold by the largest factor. With two classes and thresholds
@@ -36,6 +47,10 @@ class Classifier(ModelMixin, ConfigMixin):
         widths: channels a stage, for the compact residual network.
         temperature: divides the logits.
         thresholds: one a class, positive; equal ones decide for the most probable class.
+        view: 'whole'; 'lungs', cropped to these and equalised (`cfgen.models.views.lungs_view`);
+            'border', all but a box around them (`cfgen.models.views.border_view`).
+        segmenter_config: that of the segmenter inside, for a view that needs one. It is
+            frozen, and saved with the classifier.
     """
 
     config_name = "config.json"
@@ -51,9 +66,15 @@ class Classifier(ModelMixin, ConfigMixin):
         widths: Sequence[int] | None = None,
         temperature: float = 1.0,
         thresholds: Sequence[float] | None = None,
+        view: View = "whole",
+        segmenter_config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = build_network(architecture, len(classes), size, widths)
+        self.view: View = view
+        self.segmenter = None
+        if view != "whole":
+            self.segmenter = Segmenter(**(segmenter_config or {})).eval().requires_grad_(False)
         self._set(classes, mean, std, temperature, thresholds)
 
     def _set(
@@ -75,7 +96,29 @@ class Classifier(ModelMixin, ConfigMixin):
 
     def forward(self, images: Images) -> Logits:
         """Calibrated logits of images in [0, 1]."""
-        return self.network((images - self.mean) / self.std) / self.temperature
+        return self.network(self.see(images)) / self.temperature
+
+    def see(self, images: Images) -> Images:
+        """What the network is given; in training mode crops to the lungs are moved at random.
+
+        Where the lungs are is taken as known: no gradient passes through the segmenter.
+        """
+        if self.segmenter is None:
+            return (images - self.mean) / self.std
+        with torch.no_grad():
+            lungs = self.segmenter(images).float()
+        if self.view == "border":
+            shown = border_view(images, lung_box(lungs, BORDER_MARGIN), self.mean)
+            return (shown - self.mean) / self.std
+        boxes = lung_box(lungs, LUNGS_MARGIN)
+        return lungs_view(images, lungs, random_crop(boxes) if self.training else boxes)
+
+    def train(self, mode: bool = True) -> Classifier:
+        """Set the mode of all but the segmenter, which stays in evaluation mode."""
+        super().train(mode)
+        if self.segmenter is not None:
+            self.segmenter.eval()
+        return self
 
     def calibrate(self, temperature: float, thresholds: Sequence[float]) -> None:
         """Set the temperature and thresholds chosen on validation; they are saved with it."""

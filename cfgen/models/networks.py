@@ -8,6 +8,11 @@ from itertools import pairwise
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models import MobileNetV2
+from torchvision.models.regnet import BlockParams, RegNet
+
+COMPACT = ("compact-resnet", "compact-mobilenet", "compact-regnet")
+"""Networks of this module's own, of about a million weights."""
 
 
 class PneumoniaCNN(nn.Module):
@@ -115,10 +120,42 @@ def torchvision_network(name: str, classes: int) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise ValueError(
-            "expected an architecture 'compact-resnet', 'pneumonia-cnn' or a torchvision "
+            f"expected an architecture {', '.join(COMPACT)}, 'pneumonia-cnn' or a torchvision "
             f"classification model, got {name!r}; do torchvision.models.list_models() to see them"
         )
-    network = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return _grey(torchvision.models.get_model(name, weights=None, num_classes=classes))
+
+
+def compact_mobilenet(classes: int) -> nn.Module:
+    """Inverted residuals (Sandler et al. 2018, MobileNetV2) at half their width, 0.69 M weights.
+
+    Example:
+        >>> compact_mobilenet(classes=2)(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 2])
+    """
+    return _grey(MobileNetV2(num_classes=classes, width_mult=0.5))
+
+
+def compact_regnet(classes: int) -> nn.Module:
+    """A RegNetY (Radosavovic et al. 2020) of ten blocks, 0.80 M weights.
+
+    Example:
+        >>> compact_regnet(classes=2)(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 2])
+    """
+    blocks = BlockParams(
+        depths=[1, 3, 6],
+        widths=[32, 80, 192],
+        group_widths=[16, 16, 16],
+        bottleneck_multipliers=[1.0, 1.0, 1.0],
+        strides=[2, 2, 2],
+        se_ratio=0.25,
+    )
+    return _grey(RegNet(blocks, num_classes=classes))
+
+
+def _grey(network: nn.Module) -> nn.Module:
+    """The network, with a fresh first convolution for one channel in place of three."""
     path, first = next(
         (path, module) for path, module in network.named_modules() if isinstance(module, nn.Conv2d)
     )
@@ -140,7 +177,7 @@ def build_network(
     """Build a network by name.
 
     Args:
-        architecture: 'compact-resnet', 'pneumonia-cnn' or a torchvision model's name.
+        architecture: one of `COMPACT`, 'pneumonia-cnn' or a torchvision model's name.
         classes: number of logits.
         size: height and width of its images.
         widths: channels a stage of the compact residual network; for the others, None.
@@ -152,6 +189,10 @@ def build_network(
         raise ValueError(f"expected no widths for {architecture!r}, got {list(widths)}; leave them")
     if architecture == "pneumonia-cnn":
         return PneumoniaCNN(classes, size)
+    if architecture == "compact-mobilenet":
+        return compact_mobilenet(classes)
+    if architecture == "compact-regnet":
+        return compact_regnet(classes)
     if architecture == "compact-resnet":
         return CompactResNet(classes, widths) if widths else CompactResNet(classes)
     return torchvision_network(architecture, classes)

@@ -1,0 +1,125 @@
+"""The methods that begin with an edit, and search where how much of it is to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from cfgen.edits import (
+    Ascent,
+    Denoising,
+    Edit,
+    class_mean,
+    delta_denoising,
+    inversion,
+    opposite,
+    paired_residual,
+    random_smooth,
+)
+from cfgen.methods.settings import EditName, Guided
+from cfgen.models.bundle import Bundle
+from cfgen.objectives import DISTANCES
+from cfgen.search import refine, scale_to_ssim
+from cfgen.spaces import EditSpace, LatentSpace, Region
+from cfgen.types import Codes, Counterfactuals, Goal, Images, Seeds
+
+PAIRED = Denoising(draws=1)
+INVERSION = Denoising(draws=1)
+ASCENT = Ascent()
+HALVINGS = 10
+
+
+class Proposal(NamedTuple):
+    """An edit, and what it costs.
+
+    Attributes:
+        edit: of the codes.
+        passes: forward passes of the prior, for each image.
+    """
+
+    edit: Edit
+    passes: int
+
+
+def propose(bundle: Bundle, name: EditName) -> Proposal:
+    """Make an edit of a bundle by its name; to add one, add a branch here.
+
+    Raises:
+        ValueError: the bundle has no prior, which the edit needs.
+    """
+    if name == "class-mean":
+        return Proposal(class_mean(bundle.autoencoder.class_means), 0)
+    if name == "random":
+        return Proposal(random_smooth(), 0)
+    if name == "paired-residual":
+        return Proposal(paired_residual(bundle.prior, PAIRED), PAIRED.passes)
+    if name == "inversion":
+        return Proposal(inversion(bundle.prior, INVERSION), INVERSION.passes + INVERSION.steps)
+    towards = Proposal(delta_denoising(bundle.prior, ASCENT), ASCENT.passes)
+    return towards._replace(edit=opposite(towards.edit)) if name == "opposite" else towards
+
+
+def guided(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: Guided,
+    region: Region,
+    seeds: Seeds,
+) -> Counterfactuals:
+    """Edit, scale to an SSIM budget, and search where how much of the edit is to be seen.
+
+    The edit says what may change, the classifier where: the search moves strengths of the edit
+    only (`cfgen.spaces.EditSpace`), so that what flips the classifier is always a piece of what
+    the prior holds for the difference of the classes. It starts with the edit in the lungs, where
+    a finding is to be expected, and can go on everywhere.
+    """
+    space = LatentSpace(bundle.autoencoder, residual=settings.decoding == "residual")
+    encoded = space.encode(factual)
+    proposal = propose(bundle, settings.edit)
+    with torch.no_grad():
+        edit = proposal.edit(encoded.codes, goal, seeds)
+        start = _start(bundle, factual, settings)
+        proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
+    scaled = scale_to_ssim(
+        proposed, factual, space, encoded, settings.budget, halvings=HALVINGS, region=region
+    )
+    found = refine(
+        goal,
+        factual,
+        EditSpace(space, encoded, _rescaled(edit, proposed, scaled), start, settings.strongest),
+        DISTANCES[settings.distance],
+        weight=settings.weight,
+        step_size=settings.step_size,
+        momentum=settings.momentum,
+        steps=settings.steps,
+        region=region,
+    )
+    return replace(
+        found,
+        decodes=found.decodes + encoded.decodes + HALVINGS * space.decodes,
+        prior_passes=found.prior_passes + proposal.passes,
+    )
+
+
+def _start(
+    bundle: Bundle, factual: Images, settings: Guided
+) -> Float[Tensor, "batch 1 rows columns"]:
+    """Strengths of 1 in the lungs, `outside` elsewhere, with a soft seam between them."""
+    size = (settings.grid, settings.grid)
+    if not bundle.has("segmenter"):
+        return torch.ones(len(factual), 1, *size, device=factual.device)
+    lungs = adaptive_avg_pool2d(bundle.segmenter.lungs(factual).float(), size)
+    return settings.outside + (1 - settings.outside) * (1.5 * lungs).clamp(max=1)
+
+
+def _rescaled(edit: Codes, before: Codes, after: Codes) -> Codes:
+    """Scale each edit by what another change of its code was scaled by."""
+    lengths = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in (before, after)]
+    factor = lengths[1] / lengths[0].clamp(min=1e-12)
+    return edit * factor.view(-1, *[1] * (edit.ndim - 1))

@@ -1,0 +1,109 @@
+"""The methods that know no prior: descents and line searches in pixels and codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from cfgen.edits import class_mean
+from cfgen.methods.settings import Descent, LineSearch
+from cfgen.models.bundle import Bundle
+from cfgen.objectives import DISTANCES
+from cfgen.search import descend, line_search, score_gradient
+from cfgen.spaces import LatentSpace, PixelSpace, Region, Space
+from cfgen.types import Counterfactuals, Goal, Images, Seeds
+
+
+def _latent(bundle: Bundle, settings: Descent | LineSearch) -> LatentSpace:
+    return LatentSpace(bundle.autoencoder, residual=settings.decoding == "residual")
+
+
+def _descend(
+    goal: Goal, factual: Images, space: Space, settings: Descent, region: Region
+) -> Counterfactuals:
+    return descend(
+        goal,
+        factual,
+        space,
+        DISTANCES[settings.distance],
+        weight=settings.weight,
+        step_size=settings.step_size,
+        steps=settings.steps,
+        region=region,
+    )
+
+
+def pixel(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: Descent,
+    region: Region,
+    _seeds: Seeds,
+) -> Counterfactuals:
+    """Descent on the pixels: the baseline, and the generator this project began with."""
+    return _descend(goal, factual, PixelSpace(), settings, region)
+
+
+def latent(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: Descent,
+    region: Region,
+    _seeds: Seeds,
+) -> Counterfactuals:
+    """Descent on the autoencoder's code."""
+    return _descend(goal, factual, _latent(bundle, settings), settings, region)
+
+
+def _search_along(
+    goal: Goal,
+    factual: Images,
+    space: Space,
+    direction: Tensor,
+    settings: LineSearch,
+    region: Region,
+) -> Counterfactuals:
+    return line_search(
+        goal,
+        factual,
+        space,
+        direction,
+        first=settings.first,
+        growth=settings.growth,
+        steps=settings.steps,
+        region=region,
+    )
+
+
+def latent_shift(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: LineSearch,
+    region: Region,
+    _seeds: Seeds,
+) -> Counterfactuals:
+    """Line search along the score's gradient at the code (latent shift: Cohen et al. 2021)."""
+    space = _latent(bundle, settings)
+    direction, decodes = score_gradient(goal, factual, space)
+    found = _search_along(goal, factual, space, direction, settings, region)
+    return replace(found, evaluations=found.evaluations + 1, decodes=found.decodes + decodes)
+
+
+def class_mean_shift(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: LineSearch,
+    region: Region,
+    seeds: Seeds,
+) -> Counterfactuals:
+    """Line search along the difference of the classes' mean codes: the control."""
+    space = _latent(bundle, settings)
+    codes, _, decodes = space.encode(factual)
+    direction = class_mean(bundle.autoencoder.class_means)(codes, goal, seeds)
+    found = _search_along(goal, factual, space, direction, settings, region)
+    return replace(found, decodes=found.decodes + decodes)

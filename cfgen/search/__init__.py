@@ -1,0 +1,14 @@
+"""The searches: descent, line search, and few steps in the space of an edit's strengths.
+
+All move codes of a space, check the decoded image, and return the very image that was checked.
+Every image of a batch stops on its own, and what happens to it does not depend on the others.
+"""
+
+from __future__ import annotations
+
+from cfgen.search.descent import descend
+from cfgen.search.line import line_search, score_gradient
+from cfgen.search.refinement import refine
+from cfgen.search.strength import scale_to_ssim
+
+__all__ = ["descend", "line_search", "refine", "scale_to_ssim", "score_gradient"]

@@ -1,0 +1,216 @@
+"""What can only be said of counterfactuals together: are they real, personal, themselves?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cfgen import metrics
+from cfgen.metrics.draws import largest_draw
+from cfgen.types import Images
+from evaluation.batches import batches
+from evaluation.measures import Instruments
+from evaluation.real import Seen
+from evaluation.runs import Row, Run
+from evaluation.summary import attempted, finite, group_of, target_of
+
+MOST_CHANGES = 1000
+"""Changes towards one target that are compared with each other, at most: the first of the run."""
+WITHIN = (5.0, 95.0)
+"""Percentiles of real images between which a judge's log-odds are not exaggerated."""
+SAME_PATIENT = "another image of the patient"
+
+DEFINITIONS = {
+    "frechet": (
+        "squared Frechet distance of Gaussians fitted to the penultimate features of the network "
+        "named, of the counterfactuals (all attempted) to real images of the target class from "
+        "the same split, over that of such real images to those of other patients, the mean over "
+        "100 draws at the same n; 1 is as close as real. Not an 'FID', which is Inception's. "
+        "Beside it that of the unchanged factuals"
+    ),
+    "kernel": (
+        "unbiased squared maximum mean discrepancy with the kernel (<x, y> / d + 1)^3 in the same "
+        "features, of all attempted to the real images; beside it the mean and the 95th "
+        "percentile of real images to those of other patients over 100 draws, and that of the "
+        "unchanged factuals. Not a 'KID', which is Inception's"
+    ),
+    "on_real": (
+        "how often the judge decides for the target on real images of the target class from the "
+        "run's split; and where among its log-odds of these (percentile) the median log-odds of "
+        "the counterfactuals is that it follows: below 5 or above 95 is unlike real images"
+    ),
+    "changes": (
+        "of all attempted: mean cosine of any two changes, and the share of the changes' energy "
+        "that the best multiple of the mean of the others explains; 1 is one template for all. Of "
+        f"at most {MOST_CHANGES} for each target"
+    ),
+    "identity": (
+        "share of the counterfactuals (all attempted) to which no factual of the run is nearer "
+        "than their own, in 16 x 16 block means of the pixels and in the features of the network "
+        "for distances; beside it the share of factuals to which, of all others, an image of the "
+        "same patient is nearest, of patients with several images"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is kept of a run's images.
+
+    Attributes:
+        rows: of every sample.
+        pixels: thumbnails of factuals and counterfactuals, in the order of the rows.
+        features: the same in the features of the network for distances, where there is one.
+        changes: of those attempted, by target, at most `MOST_CHANGES` each.
+    """
+
+    rows: list[Row]
+    pixels: Float[Tensor, "2 samples blocks"]
+    features: Float[Tensor, "2 samples units"] | None
+    changes: Mapping[str, Images]
+
+    def places(self) -> dict[str, list[int]]:
+        """Places of the attempted samples of each target, by its name."""
+        found: dict[str, list[int]] = {}
+        for place, row in enumerate(self.rows):
+            if attempted(row):
+                found.setdefault(target_of(row), []).append(place)
+        return dict(sorted(found.items()))
+
+
+@torch.inference_mode()
+def take(run: Run, instruments: Instruments, batch_size: int) -> Taken:
+    """Go through a run's images once, and keep of them what the measures of sets need."""
+    rows: list[Row] = []
+    pixels: list[Tensor] = []
+    features: list[Tensor] = []
+    changes: dict[str, list[Tensor]] = {}
+    for batch in batches(run, batch_size, instruments.device):
+        rows += batch.rows
+        both = (batch.factual, batch.image)
+        pixels.append(torch.stack([metrics.low_passed(images) for images in both]).cpu())
+        if instruments.features is not None:
+            network = instruments.features.network
+            features.append(torch.stack([network.features(images) for images in both]).cpu())
+        for row, change in zip(batch.rows, (batch.image - batch.factual).cpu(), strict=True):
+            so_far = changes.setdefault(target_of(row), [])
+            if attempted(row) and len(so_far) < MOST_CHANGES:
+                so_far.append(change)
+    stacked = {name: torch.stack(some) for name, some in changes.items() if some}
+    seen = torch.cat(features, 1) if features else None
+    return Taken(rows, torch.cat(pixels, 1), seen, stacked)
+
+
+def distances(taken: Taken, real: Mapping[str, Seen], name: str) -> dict[str, dict]:
+    """Return Frechet and kernel distances by network and target, as in a summary.
+
+    A target with too few counterfactuals or real images for either is left out.
+
+    Args:
+        taken: of the run.
+        real: what is seen in real images, by class.
+        name: of the network for distances.
+    """
+    frechet, kernel = {}, {}
+    for target, places in taken.places().items():
+        there = real.get(target)
+        if taken.features is None or there is None or there.features is None:
+            continue
+        if min(len(places), largest_draw(there.patients)) < 2:
+            continue
+        against = (there.features, there.patients)
+        before, after = taken.features[:, places]
+        frechet[target] = {
+            **metrics.frechet_ratio(after, *against)._asdict(),
+            "ratio_factual": metrics.frechet_ratio(before, *against).ratio,
+            "n_real": len(there.patients),
+        }
+        kernel[target] = {
+            **metrics.kernel_comparison(after, *against)._asdict(),
+            "factual": metrics.kernel_distance(before, there.features),
+            "n_real": len(there.patients),
+        }
+    found = {"frechet": frechet, "kernel": kernel}
+    return {measure: {name: targets} if targets else {} for measure, targets in found.items()}
+
+
+def judges_on_real(
+    rows: Sequence[Mapping], real: Mapping[str, Seen], judges: Sequence[str]
+) -> dict[str, dict[str, dict]]:
+    """Return by judge and target how the judge sees real images, and the followed among them.
+
+    Args:
+        rows: samples with their measures.
+        real: what is seen in real images, by class.
+        judges: their names.
+    """
+    return {
+        judge: {
+            target: _on_real(rows, judge, target, seen)
+            for target, seen in real.items()
+            if judge in seen.right
+        }
+        for judge in judges
+    }
+
+
+def _on_real(rows: Sequence[Mapping], judge: str, target: str, seen: Seen) -> dict:
+    followed = [
+        float(row[f"judge_{judge}_log_odds"])
+        for row in rows
+        if attempted(row) and target_of(row) == target and row[f"judge_{judge}_follows"] == 1
+    ]
+    right = metrics.estimate(seen.right[judge].float().tolist(), seen.patients)
+    middle = median(followed) if followed else math.nan
+    rank = float(metrics.overshoot(torch.tensor([middle]), seen.log_odds[judge]))
+    low, high = WITHIN
+    return {
+        "right": finite(right),
+        "followed": len(followed),
+        "median_log_odds": middle if followed else None,
+        "percentile": rank if followed else None,
+        "within": low <= rank <= high if followed else None,
+    }
+
+
+def templates(taken: Taken) -> dict[str, dict]:
+    """Return by target how alike the changes are."""
+    found = {}
+    for target, changes in sorted(taken.changes.items()):
+        cosine = metrics.mean_pairwise_cosine(changes)
+        share = metrics.share_explained_by_mean(changes)
+        if not math.isnan(cosine):
+            found[target] = {
+                "n": len(changes),
+                "pairwise_cosine": cosine,
+                "explained_by_mean": share,
+            }
+    return found
+
+
+def identity(taken: Taken) -> dict[str, dict[str, dict]]:
+    """Return by target, in pixels and in features, how often a counterfactual's own is nearest."""
+    spaces = {"pixels": taken.pixels}
+    if taken.features is not None:
+        spaces["features"] = taken.features
+    groups = [group_of(row) for row in taken.rows]
+    found: dict[str, dict[str, dict]] = {target: {} for target in taken.places()}
+    for space, (factuals, images) in spaces.items():
+        own = metrics.own_is_nearest(images, factuals).float().tolist()
+        for target, places in taken.places().items():
+            some = [own[place] for place in places]
+            found[target][space] = finite(
+                metrics.estimate(some, [groups[place] for place in places])
+            )
+        if all(row["patient"] is not None for row in taken.rows):
+            same = metrics.same_group_is_nearest(factuals, groups)
+            if not same.isnan().all():
+                known = finite(metrics.estimate(same.tolist(), groups))
+                found.setdefault(SAME_PATIENT, {})[space] = known
+    return found
