@@ -78,7 +78,7 @@ def lungs(
     with torch.inference_mode():
         masks = torch.cat([models.segmenter.lungs(batch) for batch in images.split(64)])
     make_folder(out)
-    captions = [f"{PurePosixPath(sample.path).stem[:20]} {sample.label}" for sample in kept[:count]]
+    captions = [f"{sample.label}: {PurePosixPath(sample.path).stem}" for sample in kept[:count]]
     figure = overlay(images[:count], masks[:count], captions, note)
     picture = io.BytesIO()
     figure.savefig(picture, format="jpeg", dpi=110, pil_kwargs={"quality": 85, "optimize": True})
@@ -116,6 +116,6 @@ def overlay(images: Images, masks: Masks, captions: Sequence[str], note: str = "
         axes.imshow(image[0].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
         if mask.any():
             axes.contour(mask[0].float().numpy(), [0.5], colors=OUTLINE, linewidths=0.9)
-        axes.set_title(caption.replace("$", r"\$"), fontsize=5.5, pad=1.5)
+        axes.set_title(caption.replace("$", r"\$"), fontsize=5, pad=1.5)
     figure.text(0.004, 0.05 / height, note.replace("$", r"\$"), fontsize=6)
     return figure

@@ -3,19 +3,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 from safetensors.torch import load_file
 from scipy import ndimage
 from torch import nn
 
-from cfgen.data.phantom import draw
+from cfgen.data.phantom import draw, of_path, samples
+from cfgen.data.preprocessing import Preprocessing
+from cfgen.data.samples import Sample, Source
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import load_bundle
 from cfgen.models.saving import WEIGHTS
 from cfgen.models.segmenter import Segmenter, load_segmenter
+from train import measure
+from train import segmenter as module
+from train.data import ImageSet
 from train.disturb import disturb
 from train.pseudo import Plausible, clean, propose
 from train.recipe import Augmentation, SegmenterRecipe
-from train.segmenter import SegmenterTraining, dice, draw_phantoms
+from train.segmenter import SegmenterTraining, adopt, dice, draw_phantoms
 
 STILL = Augmentation(*[0.0] * 8)
 
@@ -129,15 +136,15 @@ def test_dice_is_that_of_sets():
 
 
 def test_the_loss_is_cross_entropy_and_one_less_soft_dice():
-    module = SegmenterTraining(small(), SegmenterRecipe(augmentation=STILL))
+    training = SegmenterTraining(small(), SegmenterRecipe(augmentation=STILL))
     images, masks = films(), (films().flip(0) > 0.5).float()
-    z, m = module.segmenter.logits(images).double().numpy(), masks.double().numpy()
+    z, m = training.segmenter.logits(images).double().numpy(), masks.double().numpy()
     p = 1 / (1 + np.exp(-z))
     cross = -(m * np.log(p) + (1 - m) * np.log(1 - p)).mean()
     overlap = 2 * (p * m).sum((1, 2, 3)) / (p + m).sum((1, 2, 3))
     seen = []
-    module.log = lambda name, value, **_: seen.append((name, value.item()))
-    module.validation_step([images, masks], 0)
+    training.log = lambda name, value, **_: seen.append((name, value.item()))
+    training.validation_step([images, masks], 0)
     assert seen == [("val_loss", pytest.approx(cross + 1 - overlap.mean(), rel=1e-5))]
 
 
@@ -233,6 +240,7 @@ def test_holes_are_filled_and_specks_are_dropped():
         {"axes": (0.1, 0.08)},  # too small
         {"axes": (0.48, 0.22)},  # too large
         {"left": (0.38, 0.73)},  # not level
+        {"left": (0.43, 0.73)},  # one top above the other
         {"right": (0.5, 0.42), "axes": (0.3, 0.1)},  # not apart
     ],
 )
@@ -248,3 +256,85 @@ def test_a_bitten_lung_and_a_missing_one_are_refused():
     half[:, 32:] = False
     assert clean(half.astype(np.float64), Plausible()) is None
     assert clean(np.zeros((64, 64)), Plausible()) is None
+
+
+def image_set(images):
+    source = Source(
+        "made up",
+        ("NORMAL", "OPACITY"),
+        [Sample(f"{i}.png", ("NORMAL", "OPACITY")[i % 2], "val") for i in range(len(images))],
+        lambda sample: images[int(sample.path[:-4])],
+    )
+    return ImageSet(source, source.samples, Preprocessing(size=64))
+
+
+class Taught(Segmenter):
+    """Takes what is bright for lung."""
+
+    def logits(self, images):
+        return 100 * (images - 0.5)
+
+
+def test_films_with_plausible_lungs_are_adopted_in_order(capsys):
+    lungs = torch.tensor(ellipses()).float()
+    brightness = torch.tensor([0.8, 0.0, 1.0, 0.3])
+    films = image_set(lungs * brightness[:, None, None, None])
+    images, masks = adopt(Taught(side=32), films).tensors
+    assert "plausible lungs on 2 of 4 films" in capsys.readouterr().err
+    torch.testing.assert_close(
+        images.amax((1, 2, 3)).float(), torch.tensor([0.8, 1.0]), atol=0.01, rtol=0
+    )
+    assert masks.shape == (2, 1, 32, 32)
+    assert (masks[0, 0].numpy() ^ ellipses(32)).mean() < 0.03
+
+
+def test_no_plausible_film_leaves_an_empty_set():
+    found = adopt(Taught(side=32), image_set(torch.zeros(2, 1, 64, 64)))
+    assert len(found) == 0
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The number of training batches",
+    "ignore:Found .* module\\(s\\) in eval mode at the start of training",
+    "ignore:The '.*_dataloader' does not have many workers",
+    "ignore:GPU available but not used",
+    "ignore:Checkpoint directory .* exists and is not empty",
+    "ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+)
+def test_a_training_makes_a_segmenter_with_its_card_and_repeats_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HELD_OUT", 4)
+    monkeypatch.setattr(measure, "DRAWS", 5)
+    monkeypatch.setattr(module, "clean", lambda probability, _: probability > 0.5)
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "0")
+    for sample in samples({"train": 8}):
+        path = tmp_path / "films" / sample.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((of_path(sample.path, 32).image[0] * 255).byte().numpy()).save(path)
+    weights = []
+    for name in ("one", "two"):
+        how = {
+            "side": 16, "widths": [4, 8], "phantoms": 8, "rounds": [1],
+            "schedule": {"epochs": 2, "batch_size": 4, "ema": 0.5},
+        }  # fmt: skip
+        described = {
+            "bundle": str(tmp_path / name / "tiny"), "logs": str(tmp_path / name / "logs"),
+            "data": str(tmp_path / "films"), "preprocessing": {"size": 32}, "segmenter": how,
+            "trainer": {"accelerator": "cpu", "devices": 1},
+        }  # fmt: skip
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(yaml.safe_dump(described))
+        module.main(["--config", str(recipe)])
+        weights.append(load_file(tmp_path / name / "tiny" / "segmenter" / WEIGHTS))
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
+    logs = tmp_path / "one" / "logs" / "tiny" / "segmenter"
+    steps = [
+        torch.load(logs / part / "last.ckpt", weights_only=True)["global_step"]
+        for part in ("phantoms", "round-1")
+    ]
+    assert steps == [4, 3]  # 8 phantoms, then with the 6 films of the training side
+    bundle = load_bundle(tmp_path / "one" / "tiny")
+    assert bundle.segmenter(films(2)).shape == (2, 1, 32, 32)
+    card = (bundle.path / "segmenter" / "README.md").read_text()
+    for text in ("cfgen train segmenter --config", "| Dice |", "| area, OPACITY |", "two lungs"):
+        assert text in card

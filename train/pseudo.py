@@ -29,7 +29,6 @@ class Plausible(NamedTuple):
         apart: horizontal distance of their centres, at least.
         level: vertical distance of their centres, at most.
         tops: vertical distance of their highest points, at most: masks leak into the neck.
-        bottoms: vertical distance of their lowest points, at most: masks leak into the stomach.
         solid: area of each lung over that of its convex hull, at least.
     """
 
@@ -39,7 +38,6 @@ class Plausible(NamedTuple):
     apart: float = 0.33
     level: float = 0.1
     tops: float = 0.06
-    bottoms: float = 0.09
     solid: float = 0.84
 
 
@@ -80,8 +78,7 @@ def _pair(one: Mask, other: Mask, rule: Plausible) -> bool:
     places = [np.argwhere(lung) / (height, width) for lung in (one, other)]
     down, across = np.abs(places[0].mean(0) - places[1].mean(0))
     tops = abs(places[0][:, 0].min() - places[1][:, 0].min())
-    bottoms = abs(places[0][:, 0].max() - places[1][:, 0].max())
-    if across < rule.apart or down > rule.level or tops > rule.tops or bottoms > rule.bottoms:
+    if across < rule.apart or down > rule.level or tops > rule.tops:
         return False
     return min(_solidity(one), _solidity(other)) >= rule.solid
 

@@ -7,7 +7,6 @@ bundle's own training films with the masks that the round before proposed for th
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 
 import lightning
@@ -109,8 +108,9 @@ def _lasting(recipe: Recipe, epochs: int) -> Recipe:
 def draw_phantoms(count: int, first: int, side: int) -> TensorDataset:
     """Phantoms of consecutive seeds and the masks of their lungs."""
     seeds = tqdm(range(first, first + count), desc="drawing", unit="phantom", mininterval=5)
-    pairs = [(phantom.image.half(), phantom.lungs) for phantom in (draw(s, side) for s in seeds)]
-    return _dataset(pairs)
+    phantoms = [draw(seed, side) for seed in seeds]
+    images = torch.stack([phantom.image.half() for phantom in phantoms])
+    return TensorDataset(images, torch.stack([phantom.lungs for phantom in phantoms]))
 
 
 def adopt(segmenter: Segmenter, films: ImageSet) -> TensorDataset:
@@ -118,27 +118,19 @@ def adopt(segmenter: Segmenter, films: ImageSet) -> TensorDataset:
 
     They are averaged down to the side at which the segmenter works.
     """
-    pairs = []
+    images, masks = [], []
     for batch in films.images.split(64):
         small = adaptive_avg_pool2d(batch.float(), segmenter.side)
-        proposed = propose(segmenter, small)
-        for image, probability in zip(small, proposed[:, 0].numpy(), strict=True):
-            mask = clean(probability, Plausible())
-            if mask is not None:
-                pairs.append((image.half(), torch.from_numpy(mask)[None]))
-    sys.stderr.write(f"plausible lungs on {len(pairs)} of {len(films)} films\n")
-    return _dataset(pairs)
+        found = [clean(p, Plausible()) for p in propose(segmenter, small)[:, 0].numpy()]
+        images.append(small[[mask is not None for mask in found]].half())
+        masks += [torch.from_numpy(mask)[None] for mask in found if mask is not None]
+    sys.stderr.write(f"plausible lungs on {len(masks)} of {len(films)} films\n")
+    none = torch.zeros(0, 1, segmenter.side, segmenter.side, dtype=torch.bool)
+    return TensorDataset(torch.cat(images), torch.stack(masks) if masks else none)
 
 
 def _joined(one: TensorDataset, other: TensorDataset) -> TensorDataset:
-    return TensorDataset(
-        *(torch.cat(pair) for pair in zip(one.tensors, other.tensors, strict=True))
-    )
-
-
-def _dataset(pairs: Iterable[tuple[Tensor, Tensor]]) -> TensorDataset:
-    images, masks = zip(*pairs, strict=True)
-    return TensorDataset(torch.stack(images), torch.stack(masks))
+    return TensorDataset(*map(torch.cat, zip(one.tensors, other.tensors, strict=True)))
 
 
 def measure_segmenter(recipe: Recipe, segmenter: Segmenter, films: ImageSet) -> None:
