@@ -117,8 +117,12 @@ def _asked_instead(folder: Path, device: str) -> dict[str, Classifier]:
 
 
 def _feature_network(candidates: dict[str, Classifier]) -> FeatureNetwork | None:
-    """Return the first by name: one for development where there is any, for it is on no panel."""
-    return FeatureNetwork(*min(candidates.items())) if candidates else None
+    """Return the first by name that sees whole images: one for development where there is any.
+
+    One for development is on no panel.
+    """
+    whole = {name: one for name, one in candidates.items() if one.view == "whole"}
+    return FeatureNetwork(*min(whole.items())) if whole else None
 
 
 def _together(

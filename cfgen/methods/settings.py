@@ -53,7 +53,7 @@ class LineSearch:
 
 @dataclass(frozen=True)
 class Guided:
-    """Settings of a search of where how much of an edit is to be seen, see `cfgen.methods.guidance`.
+    """Settings of a search of where how much of an edit is seen, see `cfgen.methods.guidance`.
 
     Attributes:
         edit: which one: of the prior, or one of the controls.
