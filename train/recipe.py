@@ -262,12 +262,14 @@ class Recipe:
     def section(self, part: str) -> Section:
         """What the recipe says of a part of the bundle, such as 'classifier' or 'judges/NAME'.
 
+        A stage of a part's training, such as 'segmenter/round-1', has the section of the part.
+
         Raises:
             ValueError: it says nothing of this part.
         """
         folder, _, name = part.partition("/")
         found = getattr(self, folder)
-        if not name:
+        if not name or not isinstance(found, dict):
             return found
         if name not in found:
             raise ValueError(
