@@ -118,11 +118,11 @@ class Ascent(NamedTuple):
         highest: the same, below which.
     """
 
-    steps: int = 14
+    steps: int = 8
     draws: int = 2
-    rate: float = 0.3
-    lowest: float = 0.25
-    highest: float = 0.75
+    rate: float = 0.5
+    lowest: float = 0.4
+    highest: float = 0.9
 
     @property
     def passes(self) -> int:
@@ -149,31 +149,6 @@ def paired_residual(prior: Denoiser, how: Denoising) -> Edit:
             towards, back = ends.chunk(2)
             total += towards - back
         return total / how.draws
-
-    return edit
-
-
-def inversion(prior: Denoiser, how: Denoising) -> Edit:
-    """Edit by DDIM inversion (Mokady et al. 2023): noised as the source, denoised as both.
-
-    No noise is drawn: the code's own is found, by the deterministic path upwards, which takes as
-    many passes more as there are steps.
-    """
-
-    def edit(codes: Codes, goal: Goal, _seeds: Seeds) -> Codes:
-        top = round(how.level * prior.steps)
-        source, target = _source(goal), _target(goal, prior)
-        levels = _ladder(top, how.steps)[::-1]
-        lowest = torch.full_like(source, levels[0])
-        noisy = prior.noised(codes, torch.zeros_like(codes), lowest)
-        for level, above in pairwise(levels):
-            step = torch.full_like(source, level)
-            clean = prior.denoise(noisy, step, source)
-            noisy = prior.renoise(noisy, clean, step, torch.full_like(source, above))
-        pair = torch.cat([noisy, noisy])
-        ends = _descend_noise(prior, pair, torch.cat([target, source]), top, how)
-        towards, back = ends.chunk(2)
-        return towards - back
 
     return edit
 

@@ -16,7 +16,6 @@ from cfgen.edits import (
     Edit,
     class_mean,
     delta_denoising,
-    inversion,
     opposite,
     paired_residual,
     random_smooth,
@@ -29,7 +28,6 @@ from cfgen.spaces import EditSpace, LatentSpace, Region
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Seeds
 
 PAIRED = Denoising(draws=1)
-INVERSION = Denoising(draws=1)
 ASCENT = Ascent()
 HALVINGS = 10
 
@@ -58,8 +56,6 @@ def propose(bundle: Bundle, name: EditName) -> Proposal:
         return Proposal(random_smooth(), 0)
     if name == "paired-residual":
         return Proposal(paired_residual(bundle.prior, PAIRED), PAIRED.passes)
-    if name == "inversion":
-        return Proposal(inversion(bundle.prior, INVERSION), INVERSION.passes + INVERSION.steps)
     towards = Proposal(delta_denoising(bundle.prior, ASCENT), ASCENT.passes)
     return towards._replace(edit=opposite(towards.edit)) if name == "opposite" else towards
 

@@ -9,9 +9,7 @@ from typing import Literal, get_args, get_type_hints
 
 from cfgen.objectives import DISTANCES
 
-EditName = Literal[
-    "paired-residual", "inversion", "delta-denoising", "class-mean", "random", "opposite"
-]
+EditName = Literal["delta-denoising", "paired-residual", "class-mean", "random", "opposite"]
 Decoding = Literal["residual", "plain"]
 
 
@@ -79,7 +77,7 @@ class Guided:
     weight: float = 0.1
     step_size: float = 0.15
     momentum: float = 0.7
-    steps: int = 20
+    steps: int = 30
     decoding: Decoding = "residual"
 
 
