@@ -225,38 +225,6 @@ def tradeoff(rows: Sequence[Mapping[str, float]], cost: str = "l2") -> Figure:
     return figure
 
 
-def frontier(points: Sequence[Mapping[str, str | float]]) -> Figure:
-    """Draw how often judges follow against how similar the counterfactuals stay, by target.
-
-    Runs that differ only in strength (NAME, NAME-NUMBER) are joined by a line.
-
-    Args:
-        points: one mapping a run and target: `run`, `target`, `ssim` and `panel_follows`.
-    """
-    targets = sorted({str(point["target"]) for point in points})
-    figure = Figure(figsize=(4.2 * len(targets), 3.6), layout="constrained")
-    for axes, target in zip(
-        figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True
-    ):
-        families: dict[str, list[tuple[float, float]]] = {}
-        for point in (point for point in points if point["target"] == target):
-            head, _, tail = str(point["run"]).rpartition("-")
-            name = head if tail.isdigit() else str(point["run"])
-            place = (float(point["ssim"]), float(point["panel_follows"]))
-            families.setdefault(name.removesuffix("-steps"), []).append(place)
-        for number, (name, places) in enumerate(families.items()):
-            across, up = zip(*sorted(places), strict=True)
-            marker = "os^vDPX*"[number // 10 % 8]
-            axes.plot(across, up, marker=marker, markersize=4, linewidth=1, label=name)
-        axes.set_title(f"to {target}", fontsize=_TEXT)
-        axes.set_xlabel(COSTS["ssim"], fontsize=_TEXT)
-        axes.set_ylim(-0.05, 1.05)
-        _quiet(axes)
-    figure.axes[0].set_ylabel("share of the judges that follow", fontsize=_TEXT)
-    figure.axes[-1].legend(fontsize=_SMALL - 1, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG (200 dots an inch) or PDF, whole or not at all.
 

@@ -142,7 +142,8 @@ def optimiser(
 def _callbacks(schedule: Schedule) -> list[Callback]:
     return [
         _StepSeed(schedule.seed),
-        EMAWeightAveraging(decay=schedule.ema),
+        # Batch norm's statistics are taken as they are: averaged, they keep outliers of the start.
+        EMAWeightAveraging(decay=schedule.ema, use_buffers=False),
         # Not after an epoch that `max_steps` cut short, which is not validated.
         EarlyStopping("val_loss", patience=schedule.patience, check_on_train_epoch_end=False),
         LearningRateMonitor("step"),
