@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check table
+.PHONY: demo test check table table-phantom
 
 demo: .venv/base
 	$(BIN)/cfgen demo
@@ -29,9 +29,9 @@ check: .venv/test
 # The comparison in the README, on a folder of Kermany's films: make table XRAYS=DIR
 table: .venv/base
 	@test -d "$(XRAYS)" || { echo "expected a folder of X-rays, got '$(XRAYS)'; do make table XRAYS=DIR"; exit 2; }
-	for method in pixel latent latent-shift class-mean; do \
-		$(BIN)/cfgen search --bundle kermany-128 --data "$(XRAYS)" --split test \
-			--method $$method --out runs/$$method && \
-		$(BIN)/cfgen evaluate runs/$$method || exit 1; \
-	done
-	$(BIN)/cfgen compare runs/pixel runs/latent runs/latent-shift runs/class-mean --out runs/table
+	$(BIN)/cfgen study --bundle kermany-128 --data "$(XRAYS)" --split test --out runs/study
+
+# The same on phantoms, whose true counterfactuals are known, and with a planted shortcut
+table-phantom: .venv/base
+	$(BIN)/cfgen study --bundle phantom-64 --data phantom --marker phantom-64-marker \
+		--out runs/study-phantom

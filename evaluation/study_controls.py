@@ -1,0 +1,156 @@
+"""The method against its controls, pair by pair, and at the same similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from cfgen.metrics import Estimate, estimate
+from evaluation.definitions import describe
+from evaluation.runs import Row
+from evaluation.study_runs import Measured, difference, judged_by, pairs
+from evaluation.summary import CORRECT, finite, group_of
+from evaluation.tables import Cell, csv_text, interval, markdown
+
+LEVELS = (0.90, 0.93, 0.95)
+"""SSIM at which two families of runs are compared."""
+
+
+class Paired(NamedTuple):
+    """A difference of two rows of the study, over the same samples.
+
+    Attributes:
+        control: the row that is subtracted.
+        target: of the samples.
+        metric: a column of metrics.csv.
+        difference: method minus control.
+    """
+
+    control: str
+    target: str
+    metric: str
+    difference: Estimate
+
+
+def against(method: Measured, controls: Sequence[Measured]) -> list[Paired]:
+    """Return method minus each control, by target and metric, on what is classified correctly."""
+    found = []
+    for control in controls:
+        for target in method.targets():
+            both = list(pairs(method, control, target))
+            found += [
+                Paired(control.name, target, metric, difference(both, metric))
+                for metric in judged_by(method)
+            ]
+    return found
+
+
+def paired_table(found: Sequence[Paired]) -> str:
+    """Write differences for reading, a row a control and target."""
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for one in found:
+        line = lines.setdefault(
+            (one.control, one.target), {"minus": one.control, "target": one.target}
+        )
+        label, decimals, _ = describe(one.metric)
+        line[label] = interval(finite(one.difference), decimals)
+        line["n"] = str(max(int(line.get("n", 0)), one.difference.n))
+    rows = list(lines.values())
+    heads = dict.fromkeys(head for row in rows for head in row if head != "n")
+    return markdown(rows, (*list(heads)[:2], "n", *list(heads)[2:])) if rows else ""
+
+
+def paired_csv(found: Sequence[Paired]) -> str:
+    """Write the same without rounding, a row a number."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "control": one.control,
+            "target": one.target,
+            "metric": one.metric,
+            **finite(one.difference),
+        }
+        for one in found
+    ]
+    return csv_text(rows, ("control", "target", "metric", *Estimate.__annotations__))
+
+
+class Blend(NamedTuple):
+    """A point between two runs of a family, where the mean SSIM is a given one.
+
+    Attributes:
+        lower: the run with the lower SSIM.
+        upper: the run with the higher.
+        share: of the upper one.
+    """
+
+    lower: Measured
+    upper: Measured
+    share: float
+
+    def rows(self, target: str, metrics: Sequence[str]) -> dict[object, Row]:
+        """Return each sample's measures, interpolated; by id."""
+        found = {}
+        for below, above in pairs(self.lower, self.upper, target):
+            values = {name: self._between(below[name], above[name]) for name in metrics}
+            found[below["id"]] = {**below, **values}
+        return found
+
+    def _between(self, below: object, above: object) -> float | None:
+        if below is None or above is None:
+            return None
+        return (1 - self.share) * float(str(below)) + self.share * float(str(above))
+
+
+def blend_at(family: Sequence[Measured], level: float, target: str) -> Blend | None:
+    """Return where a family of runs has a mean SSIM; None where it never does."""
+    known = [(run.mean("ssim", CORRECT, target), run) for run in family]
+    ordered = sorted(
+        ((mean, run) for mean, run in known if mean is not None), key=lambda one: one[0]
+    )
+    for (low, lower), (high, upper) in pairwise(ordered):
+        if low <= level <= high:
+            return Blend(lower, upper, (level - low) / (high - low) if high > low else 0.0)
+    return None
+
+
+def matched(families: Mapping[str, Sequence[Measured]], targets: Sequence[str]) -> str:
+    """Compare two families of runs at the same mean SSIM, a row a level, target and measure.
+
+    Each sample's measures are interpolated linearly between the two runs of its family whose mean
+    SSIM encloses the level, and then compared sample by sample.
+
+    Args:
+        families: two, by name.
+        targets: names of classes.
+    """
+    lines = [
+        line
+        for level in LEVELS
+        for target in targets
+        for line in _matched_at(families, level, target)
+    ]
+    return markdown(lines, tuple(lines[0])) if lines else ""
+
+
+def _matched_at(
+    families: Mapping[str, Sequence[Measured]], level: float, target: str
+) -> Iterator[dict[str, str]]:
+    blends = [blend_at(family, level, target) for family in families.values()]
+    metrics = judged_by(next(iter(families.values()))[0])
+    places = [blend.rows(target, metrics) if blend else {} for blend in blends]
+    first, second = places
+    names = tuple(families)
+    for metric in metrics:
+        label, decimals, _ = describe(metric)
+        line = {"SSIM": f"{level:.2f}", "target": target, "": label}
+        for name, rows in zip(names, places, strict=True):
+            line[name] = interval(finite(_mean(list(rows.values()), metric)), decimals)
+        both = [(row, second[identity]) for identity, row in first.items() if identity in second]
+        line[f"{names[0]} minus {names[1]}"] = interval(finite(difference(both, metric)), decimals)
+        yield line
+
+
+def _mean(rows: Sequence[Row], metric: str) -> Estimate:
+    values = [None if row[metric] is None else float(str(row[metric])) for row in rows]
+    return estimate(values, [str(group_of(row)) for row in rows])

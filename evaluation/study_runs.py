@@ -1,0 +1,175 @@
+"""Makes the runs of a study, each once, and reads what was measured of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cfgen.metrics import Estimate, paired_difference
+from cfgen.models.saving import weights_hash
+from evaluation.plausibility import evaluate
+from evaluation.runs import Row, Run, read_run
+from evaluation.search import search
+from evaluation.study_plan import Planned
+from evaluation.summary import attempted, group_of, target_of
+from evaluation.writing import write_file
+
+STAMP = "evaluated.json"
+"""What a run of a study was evaluated with: where it is that still, it is not evaluated again."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all runs of a study have in common.
+
+    Attributes:
+        bundle: as `cfgen search` takes it.
+        data: likewise.
+        split: likewise.
+        limit: likewise.
+        judges: a folder of judges to ask instead of the bundle's, as `cfgen evaluate` takes it.
+        batch_size: images that are searched at once.
+        out: the folder in which each run has its own.
+    """
+
+    bundle: str
+    data: str
+    split: str
+    limit: int | None
+    judges: Path | None
+    batch_size: int
+    out: Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run that was evaluated.
+
+    Attributes:
+        name: of its row.
+        run: its images.
+        summary: as in summary.json.
+        rows: of samples.csv and metrics.csv together, by id.
+    """
+
+    name: str
+    run: Run
+    summary: Mapping
+    rows: Mapping[int, Row]
+
+    def metric(self, name: str, subset: str, target: str | None = None) -> Mapping | None:
+        """Return the estimate of a metric, of all targets or of one; None where there is none."""
+        subsets = self.summary["direction"].get(target, {}) if target else self.summary["subsets"]
+        return subsets.get(subset, {}).get("metrics", {}).get(name)
+
+    def mean(self, name: str, subset: str, target: str | None = None) -> float | None:
+        """Return the mean of a metric; None where there is none."""
+        return (self.metric(name, subset, target) or {}).get("mean")
+
+    def targets(self) -> list[str]:
+        """Return the names of the classes that the run's images were to become."""
+        return sorted(self.summary["direction"])
+
+
+def make_run(planned: Planned, setting: Setting) -> Measured:
+    """Search and evaluate a row of the study, as far as that is not done yet.
+
+    Raises:
+        ValueError: the folder holds a run of another configuration, or what is asked for is not
+            to be had.
+    """
+    path = setting.out / planned.name
+    search(
+        setting.bundle,
+        setting.data,
+        path,
+        split=setting.split,
+        method=planned.method,
+        settings=dict(planned.settings),
+        classifier=planned.classifier,
+        limit=setting.limit,
+        batch_size=setting.batch_size,
+    )
+    stamp = _stamp(read_run(path), setting.judges)
+    if _read_stamp(path) != stamp:
+        evaluate(path, setting.judges, setting.batch_size)
+        write_file(path / STAMP, json.dumps(stamp, indent=2) + "\n")
+    return read_measured(path)
+
+
+def read_measured(path: Path) -> Measured:
+    """Read a run that was evaluated.
+
+    Raises:
+        ValueError: it is no run.
+    """
+    run = read_run(path)
+    with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        measures = {int(row.pop("id")): row for row in csv.DictReader(file)}
+    rows: dict[int, Row] = {}
+    for sample in run.samples:
+        identity = int(sample["id"] or 0)
+        known = measures[identity].items()
+        rows[identity] = {**sample, **{key: float(text) if text else None for key, text in known}}
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    return Measured(path.name, run, summary, rows)
+
+
+def pairs(
+    first: Measured, second: Measured, target: str | None = None
+) -> Iterator[tuple[Row, Row]]:
+    """Yield the samples that both runs attempted towards the same target and had right before.
+
+    Args:
+        first: a run.
+        second: a run of the same samples.
+        target: name of the only target wanted.
+    """
+    for identity, row in first.rows.items():
+        other = second.rows.get(identity)
+        if other is None or target_of(row) != target_of(other) or not _right(row, other):
+            continue
+        if target is None or target_of(row) == target:
+            yield row, other
+
+
+def difference(both: Sequence[tuple[Row, Row]], metric: str) -> Estimate:
+    """Return a metric's paired difference, first minus second, over patients."""
+    first, second = ([_number(pair[side].get(metric)) for pair in both] for side in (0, 1))
+    return paired_difference(first, second, [str(group_of(row)) for row, _ in both])
+
+
+def judged_by(rows: Measured) -> list[str]:
+    """Return the names of the measures that tell of the judges, and of where the change is."""
+    names = [f"judge_{judge}_follows" for judge in rows.summary["judges"]]
+    names += ["panel_follows", "border_shift", "ssim", "ssim_outside", "inside_ratio"]
+    known = next(iter(rows.rows.values()))
+    return [name for name in names if name in known]
+
+
+def _right(*rows: Row) -> bool:
+    return all(attempted(row) and row["source"] == row["label"] for row in rows)
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(str(value))
+
+
+def _stamp(run: Run, judges: Path | None) -> dict:
+    asked = [] if judges is None else sorted(file.parent for file in judges.glob("*/config.json"))
+    return {
+        "samples": len(run.samples),
+        "judges": {folder.name: weights_hash(folder) for folder in asked},
+        "cfgen": version("cfgen"),
+    }
+
+
+def _read_stamp(path: Path) -> dict | None:
+    try:
+        return json.loads((path / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
