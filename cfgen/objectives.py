@@ -17,6 +17,9 @@ from torch.nn.functional import softplus
 
 from cfgen.types import Goal, Images, Labels, Logits, LogOdds
 
+ROUNDING = 1e-4
+"""Norm of a change that float32 may leave of none."""
+
 Distance = Callable[[Images, Images], Float[Tensor, " batch"]]
 
 
@@ -41,8 +44,13 @@ def squared_l2(factual: Images, images: Images) -> Float[Tensor, " batch"]:
 
 
 def l2(factual: Images, images: Images) -> Float[Tensor, " batch"]:
-    """Euclidean norm of x' - x over pixels; its gradient at x' = x is taken as zero."""
-    return torch.linalg.vector_norm((images - factual).flatten(1), dim=1)
+    """Euclidean norm of x' - x over pixels; its gradient at x' = x is taken as zero.
+
+    And so is that of a norm below `ROUNDING`: where a decoder gives the factual back but for
+    rounding, the gradient would be a unit vector of noise.
+    """
+    length = torch.linalg.vector_norm((images - factual).flatten(1), dim=1)
+    return torch.where(length > ROUNDING, length, length.detach())
 
 
 def elastic(factual: Images, images: Images, width: float = 0.01) -> Float[Tensor, " batch"]:
