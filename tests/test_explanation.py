@@ -59,7 +59,7 @@ def test_an_explanation_stays_inside_its_mask(bundle, phantoms):
         ({"target": "PNEUMONIA"}, "a target among NORMAL, OPACITY"),
         ({"bundle": "nonesuch"}, "a bundle"),
         ({"image": "nonesuch.png"}, "nonesuch"),
-        ({"settings": {"lambda": 1.0}}, "settings of latent"),
+        ({"settings": {"lambda": 1.0}}, "settings of prior"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(bundle, phantoms, given_, message):

@@ -1,6 +1,8 @@
 import copy
 import math
+import shutil
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from torch import nn
 
 from cfgen.goals import make_goal
 from cfgen.methods import METHODS, search, settings_of
-from cfgen.models.bundle import Bundle
+from cfgen.methods.settings import EditName
+from cfgen.metrics import ssim
+from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.classifier import Classifier
 from cfgen.spaces import EVERYWHERE, Region
 from cfgen.types import Goal, Outcome
@@ -27,7 +31,7 @@ def run(bundle, factual, method, confidence=0.9, region=EVERYWHERE, steps=None):
 @pytest.mark.parametrize(
     ("method", "overrides", "message"),
     [
-        ("gradient", {}, "one of the methods pixel, latent, latent-shift, class-mean, got"),
+        ("gradient", {}, "one of the methods prior, pixel, latent, latent-shift, class-mean, got"),
         ("latent", {"stepsize": 0.1}, "settings of latent among .*step_size.*, got stepsize"),
         ("class-mean", {"weight": 0.1}, "settings of class-mean among .*growth.*, got weight"),
         ("pixel", {"distance": "l3"}, "distances l1, l2, squared-l2, elastic, got 'l3'"),
@@ -73,6 +77,19 @@ def test_each_image_gets_what_it_gets_alone(bundle, phantoms, method):
     torch.testing.assert_close(together.images[2], alone.images[0], atol=1e-3, rtol=0)
 
 
+def passes_of(monkeypatch, prior):
+    """The rows that a prior's network is asked for, as they come."""
+    asked = []
+    forward = prior.forward
+
+    def counted(noisy, step, label):
+        asked.append(len(noisy))
+        return forward(noisy, step, label)
+
+    monkeypatch.setattr(prior, "forward", counted)
+    return asked
+
+
 @pytest.mark.parametrize("decoding", ["residual", "plain"])
 @pytest.mark.parametrize("method", METHODS)
 def test_costs_are_the_passes_that_were_made(bundle, phantoms, method, decoding, monkeypatch):
@@ -89,6 +106,7 @@ def test_costs_are_the_passes_that_were_made(bundle, phantoms, method, decoding,
     score = count("classifier", goal.score)
     autoencoder = bundle.autoencoder
     monkeypatch.setattr(autoencoder, "decode", count("decoder", autoencoder.decode))
+    asked = passes_of(monkeypatch, bundle.prior)
     overrides = {"decoding": decoding, "steps": 6}
     found = search(
         bundle, Goal(score, goal.bar, goal.source, goal.target), phantoms[:1],
@@ -96,7 +114,8 @@ def test_costs_are_the_passes_that_were_made(bundle, phantoms, method, decoding,
     )  # fmt: skip
     assert found.evaluations.tolist() == [passes["classifier"]]
     assert found.decodes.tolist() == [passes["decoder"]]
-    assert found.prior_passes.tolist() == [0]
+    assert found.prior_passes.tolist() == [sum(asked)]
+    assert (sum(asked) > 0) == (method == "prior")
     assert (passes["decoder"] == 0) == (method == "pixel")
 
 
@@ -232,3 +251,120 @@ def test_a_line_search_finds_the_first_strength_that_a_fine_grid_finds(tmp_path,
             assert (np.abs(got - nearest) <= slack).all()
             assert found.log_odds[row] >= math.log(9)
     assert reached
+
+
+# The methods that begin with an edit
+
+
+@pytest.fixture
+def bundle_without(tiny_bundle_path, tmp_path):
+    """Makes a bundle like the sharpened one that lacks a part."""
+
+    def without(part):
+        ignored = shutil.ignore_patterns(part)
+        bundle = load_bundle(shutil.copytree(tiny_bundle_path, tmp_path / "less", ignore=ignored))
+        bundle.classifier.calibrate(0.03, [0.5, 0.5])
+        return bundle
+
+    return without
+
+
+EDITS = get_args(EditName)
+PRIORLESS = ("class-mean", "random")
+SEEDS = torch.tensor([5, 6, 7, 8])
+
+
+def guided(bundle, factual, seeds=SEEDS, region=EVERYWHERE, **overrides):
+    """Search by the default method, few steps of it."""
+    goal = make_goal(bundle.classifier, factual)
+    chosen = settings_of("prior", {"steps": 3, **overrides})
+    return search(bundle, goal, factual, "prior", chosen, region, seeds)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_passes_of_the_prior_are_counted_for_each_image(bundle, phantoms, edit, monkeypatch):
+    asked = passes_of(monkeypatch, bundle.prior)
+    found = guided(bundle, phantoms, edit=edit)
+    assert found.prior_passes.tolist() == [sum(asked) / 4] * 4
+    assert (sum(asked) == 0) == (edit in PRIORLESS)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_same_seeds_give_the_same_images(bundle, phantoms, edit):
+    found, again, other = (guided(bundle, phantoms, seeds, edit=edit).images
+                           for seeds in (SEEDS, SEEDS, SEEDS + 50))  # fmt: skip
+    assert torch.equal(found, again)
+    assert torch.equal(found, other) == (edit == "class-mean")
+    row = torch.tensor([2])
+    alone = guided(bundle, phantoms[row], SEEDS[row], edit=edit).images
+    torch.testing.assert_close(alone, found[row], atol=1e-3, rtol=0)
+
+
+def test_without_seeds_every_image_has_the_seed_zero(bundle, phantoms):
+    zeros = torch.zeros(4, dtype=torch.long)
+    found = guided(bundle, phantoms, None).images
+    assert torch.equal(found, guided(bundle, phantoms, zeros).images)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_without_a_prior_only_what_needs_one_is_refused(bundle_without, phantoms, edit):
+    bundle = bundle_without("prior")
+    if edit in PRIORLESS:
+        assert (guided(bundle, phantoms, edit=edit).images - phantoms).abs().max() > 0
+        return
+    with pytest.raises(ValueError, match=rf"saved Prior in {bundle.path}/prior, got no config"):
+        guided(bundle, phantoms, edit=edit)
+
+
+def test_without_steps_the_edit_keeps_its_budget_and_the_classifier_is_not_asked_where(
+    bundle, phantoms
+):
+    found = guided(bundle, phantoms, steps=0, budget=0.9)
+    searched = torch.tensor([outcome != Outcome.ALREADY for outcome in found.outcomes])
+    assert searched.any()
+    similar = ssim(phantoms, found.images)
+    assert (similar >= 0.9 - 1e-4).all()
+    assert (similar[searched] < 0.95).all()
+    assert found.steps.tolist() == [0] * 4
+    assert found.evaluations[searched].unique().tolist() == [2]
+
+
+def test_a_search_starts_in_the_lungs_and_without_a_segmenter_everywhere(
+    bundle, bundle_without, phantoms, monkeypatch
+):
+    left = torch.zeros(4, 1, 64, 64, dtype=torch.bool)
+    left[..., :32] = True
+    monkeypatch.setattr(bundle.segmenter, "lungs", lambda images: left[: len(images)])
+    confined = guided(bundle, phantoms, steps=0, outside=0.0).images
+    everywhere = guided(bundle_without("segmenter"), phantoms, steps=0, outside=0.0).images
+    # The decoder sees some pixels around each place of the code.
+    for found, right in ((confined, False), (everywhere, True)):
+        change = (found - phantoms).abs()
+        assert change[..., :24].mean() > 1e-3
+        assert (change[..., 56:].mean() > 0.1 * change[..., :24].mean()) == right
+
+
+def test_the_search_cannot_start_above_the_strongest(bundle, phantoms):
+    weak = guided(bundle, phantoms, steps=0, strongest=0.5, outside=2.0).images
+    assert (ssim(phantoms, weak) >= 0.96 - 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"edit": "inversion"}, "delta-denoising or paired-residual or .*got 'inversion'"),
+        ({"steps": -1}, "a whole number of 0 or more as the setting steps, got -1"),
+        ({"steps": 2.5}, "a whole number of 0 or more as the setting steps, got 2.5"),
+        ({"momentum": float("nan")}, "a number of 0 or more as the setting momentum, got nan"),
+        ({"grid": 0}, "a grid of at least 1 .*got 0"),
+    ],
+)
+def test_settings_of_the_edit_methods_are_checked(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of("prior", overrides)
+
+
+def test_settings_are_typed_as_they_are_declared():
+    chosen = settings_of("prior", {"steps": 0.0, "weight": 1, "edit": "random"})
+    assert (chosen.steps, chosen.weight, chosen.edit) == (0, 1.0, "random")
+    assert (type(chosen.steps), type(chosen.weight)) == (int, float)

@@ -109,9 +109,11 @@ def _start(
     """Strengths of 1 in the lungs, `outside` elsewhere, with a soft seam between them."""
     size = (settings.grid, settings.grid)
     if not bundle.has("segmenter"):
-        return torch.ones(len(factual), 1, *size, device=factual.device)
+        everywhere = torch.ones(len(factual), 1, *size, device=factual.device)
+        return everywhere.clamp(max=settings.strongest)
     lungs = adaptive_avg_pool2d(bundle.segmenter.lungs(factual).float(), size)
-    return settings.outside + (1 - settings.outside) * (1.5 * lungs).clamp(max=1)
+    strengths = settings.outside + (1 - settings.outside) * (1.5 * lungs).clamp(max=1)
+    return strengths.clamp(max=settings.strongest)
 
 
 def _rescaled(edit: Codes, before: Codes, after: Codes) -> Codes:

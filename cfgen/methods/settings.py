@@ -80,6 +80,15 @@ class Guided:
     steps: int = 30
     decoding: Decoding = "residual"
 
+    def __post_init__(self) -> None:
+        """Refuse a grid without places.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if self.grid < 1:
+            raise ValueError(f"expected a grid of at least 1 place to a side, got {self.grid}")
+
 
 Settings = Descent | LineSearch | Guided
 
