@@ -58,7 +58,10 @@ def frontier(
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=_SMALL)
     shown[0].set_ylabel("judges that follow", fontsize=_TEXT)
-    shown[0].legend(fontsize=_SMALL, frameon=False, loc="lower left")
+    handles, labels = shown[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False
+    )
     return figure
 
 

@@ -169,7 +169,7 @@ def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]
     plain = [run for run in found.groups()["methods"] if run.name != METHOD]
     paired = against(method, _beside(found))
     parts = [
-        f"# Study of {found.setting.bundle} on {Path(found.setting.data).name}, "
+        f"# Study of {Path(found.setting.bundle).name} on {Path(found.setting.data).name}, "
         f"{found.setting.split}\n",
         *_targets(found, classifiers),
         "## In brief\n",
@@ -179,12 +179,13 @@ def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]
         paired_table(paired),
         f"## {METHOD} and {RIVAL} at the same mean SSIM "
         f"({', '.join(number(level) for level in LEVELS)})\n",
-        "Interpolated between the runs whose mean SSIM encloses it; a dash where none do.\n",
+        "Interpolated between the runs whose mean SSIM encloses it; a dash where none do. Where a "
+        "level is missing, neither has it.\n",
         matched(families, targets),
         "## How much is due to the classifier\n",
         f"The changes of {METHOD} beside those of other rows, image by image. Beside the edit "
-        "alone, 'energy of the difference' is the share of the change that is due to the "
-        "classifier.\n",
+        "alone, 'energy of the difference', over that of the change, is the share that is due to "
+        "the classifier; it exceeds 1 where the two point apart.\n",
         likeness_table([likeness(method, other) for other in _compared(found, classifiers)]),
     ]
     if marked:
@@ -240,6 +241,8 @@ def _brief(runs: Sequence[Measured]) -> str:
                 for target in run.targets():
                     known = run.metric(name, CORRECT, target)
                     row[f"{label}, to {target}"] = interval(known, decimals)
+        for target, known in run.summary["changes"].items():
+            row[f"cosine of any two changes, to {target}"] = number(known["pairwise_cosine"])
         row["s/image"] = number(run.summary["subsets"][CORRECT]["seconds"])
         rows.append(row)
     return markdown(rows, tuple(dict.fromkeys(head for row in rows for head in row)))

@@ -11,7 +11,7 @@ from evaluation.definitions import describe
 from evaluation.runs import Row
 from evaluation.study_runs import Measured, difference, judged_by, pairs
 from evaluation.summary import CORRECT, finite, group_of
-from evaluation.tables import Cell, csv_text, interval, markdown
+from evaluation.tables import Cell, csv_text, interval, markdown, number
 
 LEVELS = (0.90, 0.93, 0.95)
 """SSIM at which two families of runs are compared."""
@@ -137,13 +137,15 @@ def _matched_at(
     families: Mapping[str, Sequence[Measured]], level: float, target: str
 ) -> Iterator[dict[str, str]]:
     blends = [blend_at(family, level, target) for family in families.values()]
-    metrics = judged_by(next(iter(families.values()))[0])
+    if not any(blends):
+        return
+    metrics = [name for name in judged_by(next(iter(families.values()))[0]) if name != "ssim"]
     places = [blend.rows(target, metrics) if blend else {} for blend in blends]
     first, second = places
     names = tuple(families)
     for metric in metrics:
         label, decimals, _ = describe(metric)
-        line = {"SSIM": f"{level:.2f}", "target": target, "": label}
+        line = {"SSIM": number(level), "target": target, "": label}
         for name, rows in zip(names, places, strict=True):
             line[name] = interval(finite(_mean(list(rows.values()), metric)), decimals)
         both = [(row, second[identity]) for identity, row in first.items() if identity in second]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cfgen.metrics import Estimate, paired_difference
+from cfgen.models.bundle import find_bundle
 from cfgen.models.saving import weights_hash
+from cfgen.verdict import FILE
 from evaluation.plausibility import evaluate
 from evaluation.runs import Row, Run, read_run
 from evaluation.search import search
@@ -161,8 +164,10 @@ def _number(value: object) -> float | None:
 
 def _stamp(run: Run, judges: Path | None) -> dict:
     asked = [] if judges is None else sorted(file.parent for file in judges.glob("*/config.json"))
+    verdict = find_bundle(run.config["bundle"]) / FILE
     return {
         "samples": len(run.samples),
+        "verdict": hashlib.sha256(verdict.read_bytes()).hexdigest() if verdict.is_file() else None,
         "judges": {folder.name: weights_hash(folder) for folder in asked},
         "cfgen": version("cfgen"),
     }

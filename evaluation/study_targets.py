@@ -92,7 +92,7 @@ def target_table(found: Sequence[Check]) -> str:
     words = {True: "met", False: "**not met**", None: "-"}
     rows = [{**one._asdict(), "met": words[one.met]} for one in found]
     met, known = sum(one.met is True for one in found), sum(one.met is not None for one in found)
-    return f"{met} of {known} met.\n\n" + markdown(rows, HEADS)
+    return f"{met} of {known} met, {len(found) - known} not measured.\n\n" + markdown(rows, HEADS)
 
 
 def _at_least(aim: str, known: Mapping | None, bound: float) -> Check:
