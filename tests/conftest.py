@@ -13,6 +13,8 @@ from cfgen.data.phantom import draw
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.classifier import Classifier
+from cfgen.models.prior import Prior
+from cfgen.models.segmenter import Segmenter
 
 CLASSES = ["NORMAL", "OPACITY"]
 
@@ -46,6 +48,9 @@ def tiny_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     means = torch.randn(2, *autoencoder.class_means.shape[1:])
     autoencoder.set_statistics(means, torch.tensor(0.5))
     autoencoder.save_pretrained(path / "autoencoder")
+    prior = Prior(classes=CLASSES, channels=4, side=8, widths=[8, 16], layers=1)
+    prior.save_pretrained(path / "prior")
+    Segmenter(side=16, widths=[4, 8]).save_pretrained(path / "segmenter")
     preprocessing = {
         "size": 64, "aspect": "pad", "interpolation": "bilinear", "intensity": "full",
     }  # fmt: skip

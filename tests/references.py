@@ -117,3 +117,33 @@ def shift_direction(log_odds: Callable[[np.ndarray], float], code: np.ndarray) -
     steps = 1e-5 * np.eye(len(code))
     gradient = np.array([(log_odds(step) - log_odds(-step)) / 2e-5 for step in steps])
     return gradient / np.linalg.norm(gradient) * np.linalg.norm(code)
+
+
+def refinement(
+    factual: np.ndarray,
+    weights: np.ndarray,
+    bar: float,
+    *,
+    weight: float,
+    step_size: float,
+    momentum: float,
+    steps: int,
+) -> tuple[np.ndarray, int, int]:
+    """Normalised momentum steps on the pixels of one image, for the score weights . x, by hand.
+
+    Minimises log(1 + exp(-score)) + weight * |x' - x|^2. Returns the image that reached the bar,
+    else the one of the highest score, its step, and how many images were scored.
+    """
+    current, velocity = factual.astype(np.float64), np.zeros(factual.shape)
+    pace = step_size * np.sqrt((current**2).sum())
+    best, best_score, best_step = current, -np.inf, 0
+    for step in range(steps + 1):
+        score = float((weights * current).sum())
+        if score > best_score:
+            best, best_score, best_step = current, score, step
+        if score >= bar or step == steps:
+            break
+        gradient = -weights / (1 + np.exp(score)) + 2 * weight * (current - factual)
+        velocity = momentum * velocity - gradient / np.sqrt((gradient**2).sum())
+        current = np.clip(current + pace * velocity, 0, 1)
+    return best, best_step, step + 1

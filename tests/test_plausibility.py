@@ -13,6 +13,7 @@ from cfgen.data import phantom
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import Bundle
 from cfgen.models.classifier import Classifier
+from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
 from evaluation.measures import Instruments, measure
 from evaluation.plausibility import _instruments, evaluate
@@ -397,6 +398,31 @@ def test_a_network_for_distances_sees_whole_images(tmp_path):
     assert chosen(["lungs"], ["border", "plain"]) == ("plain", True)
     assert chosen(["lungs"], ["border"]) is None
     assert chosen([], []) is None
+
+
+def test_a_bundles_segmenter_says_where_the_lungs_are(bundle, tmp_path):
+    """With a head that sees lung everywhere all is inside; with one that sees none, nothing."""
+    segmenter = Segmenter(side=16, widths=(4, 8))
+    found = {}
+    for everywhere in (50.0, -50.0):
+        with torch.no_grad():
+            segmenter.head.weight.zero_()
+            segmenter.head.bias.fill_(everywhere)
+        segmenter.save_pretrained(bundle / "segmenter")
+        found[everywhere] = evaluate(tmp_path / "run")["subsets"][ALL]["metrics"]
+    inside, outside = found.values()
+    assert (inside["energy_in_lungs"]["mean"], inside["inside_ratio"]["mean"]) == (1, 1)
+    assert inside["ssim_outside"]["mean"] is None
+    assert (outside["energy_in_lungs"]["mean"], outside["inside_ratio"]["mean"]) == (0, None)
+    assert outside["ssim_outside"]["mean"] == pytest.approx(outside["ssim"]["mean"], abs=1e-6)
+
+
+def test_the_border_of_other_judges_is_no_judge_either(bundle, tmp_path):
+    (bundle / "judges" / "border").rename(bundle / "elsewhere" / "border")
+    assert evaluate(tmp_path / "run")["definitions"].get("border_shift") is None
+    summary = evaluate(tmp_path / "run", judges=bundle / "elsewhere")
+    assert summary["judges"] == ["two"]
+    assert summary["subsets"][ALL]["metrics"]["border_shift"]["n"] == 12
 
 
 def test_evaluate_asks_other_judges_and_does_without_the_real_images(bundle, tmp_path):

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from cfgen.models.averaging import blurred
 from cfgen.types import Images
 from train.recipe import Augmentation
 
@@ -17,7 +16,7 @@ def augment(images: Images, how: Augmentation) -> Images:
     images = _affine(images, how)
     images = _exposure(images, how)
     if how.blur:
-        images = blurred(images, (how.blur * _unit(images)).clamp(min=1e-2))
+        images = _blur(images, how.blur)
     if how.noise:
         images = images + torch.randn_like(images) * how.noise * _unit(images)
     return images.clamp(0, 1)
@@ -55,3 +54,15 @@ def _exposure(images: Images, how: Augmentation) -> Images:
     middle = images.mean((2, 3), keepdim=True)
     images = (images - middle) * (1 + how.contrast) ** _signed(images) + middle
     return images + how.brightness * _signed(images)
+
+
+def _blur(images: Images, largest: float) -> Images:
+    """Gaussian blur, each image with a sigma of its own: two products with a band matrix."""
+    sigma = (largest * _unit(images)).clamp(min=1e-2)
+    return _smoother(images.shape[2], sigma) @ images @ _smoother(images.shape[3], sigma).mT
+
+
+def _smoother(side: int, sigma: Float[Tensor, "batch 1 1 1"]) -> Tensor:
+    """Matrix whose rows are Gaussian weights around each pixel and sum to one, borders too."""
+    places = torch.arange(side, device=sigma.device)
+    return torch.softmax(-0.5 * ((places[:, None] - places) / sigma) ** 2, -1)

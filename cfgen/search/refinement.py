@@ -57,7 +57,7 @@ def refine(
         finite, reached = log_odds.isfinite(), log_odds >= goal.bar[rows]
         nearer = log_odds.detach() > record.log_odds[rows]
         record.spend(rows, space.decodes)
-        record.keep(rows, nearer | (step == 0), images.detach(), log_odds.detach(), step)
+        record.keep(rows, nearer | (finite & (step == 0)), images.detach(), log_odds.detach(), step)
         record.end(rows[reached], Outcome.REACHED)
         record.end(rows[~finite], Outcome.DIVERGED)
         going = finite & ~reached
