@@ -95,7 +95,7 @@ def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
         classifier=bundle.classifier,
         judges=panel,
         border=border,
-        features=_feature_network(bundle.development or panel),
+        features=_feature_network(bundle.development) or _feature_network(panel),
         lungs=bundle.segmenter.lungs if (bundle.path / "segmenter").is_dir() else None,
         autoencoder=bundle.autoencoder if (bundle.path / "autoencoder").is_dir() else None,
         phantom=partial(phantom.of_path, size=bundle.size) if is_phantom else None,
@@ -117,9 +117,9 @@ def _asked_instead(folder: Path, device: str) -> dict[str, Classifier]:
 
 
 def _feature_network(candidates: dict[str, Classifier]) -> FeatureNetwork | None:
-    """Return the first by name that sees whole images: one for development where there is any.
+    """Return the first by name that sees whole images, None where none does.
 
-    One for development is on no panel.
+    One for development is asked for first, for that is on no panel.
     """
     whole = {name: one for name, one in candidates.items() if one.view == "whole"}
     return FeatureNetwork(*min(whole.items())) if whole else None

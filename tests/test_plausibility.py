@@ -11,11 +11,12 @@ from torch import nn
 
 from cfgen.data import phantom
 from cfgen.models.autoencoder import Autoencoder
+from cfgen.models.bundle import Bundle
 from cfgen.models.classifier import Classifier
 from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
 from evaluation.measures import Instruments, measure
-from evaluation.plausibility import evaluate
+from evaluation.plausibility import _instruments, evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
 from tests.written_runs import (
     CLASSES,
@@ -374,6 +375,29 @@ def test_distances_are_in_the_features_of_a_network_that_is_no_judge(bundle, tmp
     assert list(summary["frechet"]) == list(summary["kernel"]) == ["mobile"]
     assert list(summary["on_real"]) == ["one"]
     assert "| mobile" in (tmp_path / "run" / "summary.md").read_text()
+
+
+def test_a_network_for_distances_sees_whole_images(tmp_path):
+    run = write(tmp_path, [sample(1, flat(0.3), flat(0.7))])
+    views = {"border": "border", "lungs": "lungs", "mobile": "whole", "plain": "whole"}
+    seeing = {name: brightness_classifier() for name in views}
+    for name, view in views.items():
+        seeing[name].view = view
+
+    def chosen(development, panel):
+        bundle = Bundle(tmp_path, CLASSES, {"size": SIZE})
+        for part, names in {"development": development, "judges": panel}.items():
+            vars(bundle)[part] = {name: seeing[name] for name in names}
+        vars(bundle)["border"], vars(bundle)["classifier"] = None, brightness_classifier()
+        found = _instruments(run, bundle, None).features
+        return found and (found.name, found.network is seeing[found.name])
+
+    assert chosen(["lungs", "plain"], ["mobile"]) == ("plain", True)
+    assert chosen([], ["border", "plain", "mobile"]) == ("mobile", True)
+    # None for development will do: as where there are none.
+    assert chosen(["lungs"], ["border", "plain"]) == ("plain", True)
+    assert chosen(["lungs"], ["border"]) is None
+    assert chosen([], []) is None
 
 
 def test_a_bundles_segmenter_says_where_the_lungs_are(bundle, tmp_path):
