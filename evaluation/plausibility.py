@@ -155,7 +155,7 @@ def _missing(run: Run) -> list[str]:
 
 def _drift(run: Run, bundle: Bundle, measured: list[Row]) -> list[str]:
     """Say where the models are no longer those that the run was made with."""
-    now, then = bundle.weights(), run.config.get("weights") or {}
+    now, then = bundle.searched_with(), run.config.get("weights") or {}
     changed = sorted(name for name in then if then[name] != now.get(name, then[name]))
     notes = []
     if changed:

@@ -107,7 +107,7 @@ def search(
         "seed": seed,
         "classes": list(models.classes),
         "preprocessing": models.preprocessing,
-        "weights": models.weights(),
+        "weights": models.searched_with(),
         "manifest": _manifest(samples),
         "samples": len(samples),
         "versions": {name: version(name) for name in ("cfgen", "torch", "diffusers", "numpy")},

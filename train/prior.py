@@ -82,7 +82,7 @@ class PriorTraining(lightning.LightningModule):
         generator = torch.Generator().manual_seed(index)
         noise = torch.randn(codes.shape, generator=generator).to(codes)
         places = (torch.arange(len(codes)) + torch.rand(1, generator=generator)) / len(codes)
-        step = (places * self.prior.steps).long().to(codes.device)
+        step = (places * self.prior.steps).long().clamp(max=self.prior.steps - 1).to(codes.device)
         loss = self._loss(codes, noise, step, labels)
         self.log("val_loss", loss, prog_bar=True, sync_dist=True, batch_size=len(codes))
 

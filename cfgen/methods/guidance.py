@@ -111,8 +111,11 @@ def _start(
     if not bundle.has("segmenter"):
         everywhere = torch.ones(len(factual), 1, *size, device=factual.device)
         return everywhere.clamp(max=settings.strongest)
-    lungs = adaptive_avg_pool2d(bundle.segmenter.lungs(factual).float(), size)
+    masks = bundle.segmenter.lungs(factual)
+    lungs = adaptive_avg_pool2d(masks.float(), size)
     strengths = settings.outside + (1 - settings.outside) * (1.5 * lungs).clamp(max=1)
+    # Where no lung is seen, no place is likelier than another.
+    strengths[~masks.flatten(1).any(1)] = 1.0
     return strengths.clamp(max=settings.strongest)
 
 

@@ -18,6 +18,7 @@ from cfgen.models.segmenter import Segmenter, load_segmenter
 
 Model = TypeVar("Model", bound=nn.Module)
 
+_SEARCHED_WITH = ("classifier", "autoencoder", "prior", "segmenter")
 BORDER = "border"
 """Name of the judge that sees only what is outside the lungs."""
 
@@ -132,6 +133,13 @@ class Bundle:
         return {
             str(file.parent.relative_to(self.path)): weights_hash(file.parent) for file in found
         }
+
+    def searched_with(self) -> dict[str, str]:
+        """Sha256 of the weights that a search depends on: of no judge, but of the one explained."""
+        found = {part: known for part, known in self.weights().items() if part in _SEARCHED_WITH}
+        if self.own_classifier and ":" not in self.own_classifier:
+            found["classifier"] = weights_hash(self._classifier_folder(self.own_classifier))
+        return found
 
 
 def load_judges(path: Path) -> dict[str, Classifier]:
