@@ -1,6 +1,7 @@
 """`cfgen explain` end to end: one file of any kind, figures and text, clear refusals."""
 
 import csv
+import shutil
 import sys
 
 import numpy as np
@@ -281,4 +282,17 @@ def test_an_explanation_leads_with_its_verdict(tiny_bundle_path, tmp_path, monke
     assert text.splitlines()[2].startswith("**Verdict: ")
     assert "calibrated on phantoms only): " in text.splitlines()[2]
     assert "| prior_error " in text
-    assert "| not known |" in text
+    assert "| not known |" not in text
+
+
+def test_what_no_model_can_say_is_not_known(tiny_bundle_path, tmp_path, monkeypatch):
+    from tests.test_verdicts import MODEL
+
+    bare = shutil.copytree(tiny_bundle_path, tmp_path / "bare")
+    shutil.rmtree(bare / "prior")
+    monkeypatch.setattr("cfgen.explanation.find_model", lambda _path: MODEL)
+    Image.fromarray(pixels_of(1)).save(tmp_path / "film.png")
+    given = ("--bundle", bare, *QUICK, "--out", tmp_path / "out")
+    assert cfgen("explain", tmp_path / "film.png", *given) == 0
+    (line,) = (line for line in text_of(tmp_path / "out").splitlines() if "prior_error" in line)
+    assert "not known" in line

@@ -11,8 +11,8 @@ from cfgen.types import Outcome
 def test_an_image_is_explained_from_a_tensor_or_from_its_file(bundle, phantoms, tmp_path):
     pixels = (phantoms[0, 0] * 255).round().byte()
     Image.fromarray(pixels.numpy()).save(tmp_path / "film.png")
-    from_file = explain(tmp_path / "film.png", bundle)
-    from_tensor = explain(pixels[None] / 255, bundle)
+    from_file = explain(tmp_path / "film.png", bundle, method="latent")
+    from_tensor = explain(pixels[None] / 255, bundle, method="latent")
     torch.testing.assert_close(from_file.factual, from_tensor.factual)
     torch.testing.assert_close(from_file.counterfactual, from_tensor.counterfactual)
     assert from_file.outcome == from_tensor.outcome == Outcome.REACHED
@@ -25,7 +25,7 @@ def test_a_bundle_may_be_given_by_its_path(tiny_bundle_path, phantoms):
 
 
 def test_an_explanation_says_what_the_classifier_makes_of_both(bundle, phantoms):
-    found = explain(phantoms[1], bundle)
+    found = explain(phantoms[1], bundle, method="latent")
     before, after = bundle.classifier(torch.stack([phantoms[1], found.counterfactual]))
     torch.testing.assert_close(found.before, before.softmax(0), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.after, after.softmax(0), atol=1e-5, rtol=0)
@@ -37,7 +37,8 @@ def test_an_explanation_says_what_the_classifier_makes_of_both(bundle, phantoms)
 
 def test_a_target_that_is_shown_already_is_no_search(bundle, phantoms):
     predicted = bundle.classes[bundle.classifier.predict(phantoms[:1]).item()]
-    sure = explain(explain(phantoms[0], bundle).counterfactual, bundle)
+    once = explain(phantoms[0], bundle, method="latent")
+    sure = explain(once.counterfactual, bundle, method="latent")
     again = explain(sure.counterfactual, bundle, target=predicted)
     assert again.outcome == Outcome.ALREADY
     assert torch.equal(again.counterfactual, sure.counterfactual)

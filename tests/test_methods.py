@@ -337,11 +337,11 @@ def test_a_search_starts_in_the_lungs_and_without_a_segmenter_everywhere(
     monkeypatch.setattr(bundle.segmenter, "lungs", lambda images: left[: len(images)])
     confined = guided(bundle, phantoms, steps=0, outside=0.0).images
     everywhere = guided(bundle_without("segmenter"), phantoms, steps=0, outside=0.0).images
-    # The decoder sees some pixels around each place of the code.
+    # Group norm carries a little of every change everywhere.
     for found, right in ((confined, False), (everywhere, True)):
         change = (found - phantoms).abs()
         assert change[..., :24].mean() > 1e-3
-        assert (change[..., 56:].mean() > 0.1 * change[..., :24].mean()) == right
+        assert (change[..., 56:].mean() > 0.5 * change[..., :24].mean()) == right
 
 
 def test_the_search_cannot_start_above_the_strongest(bundle, phantoms):

@@ -16,6 +16,7 @@ from cfgen.methods import DEFAULT_METHOD, METHODS
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import load_bundle
 from cfgen.models.classifier import Classifier
+from cfgen.models.prior import Prior
 from evaluation import plausibility
 from evaluation import search as module
 from evaluation.runs import read_run
@@ -84,6 +85,8 @@ def three_classes(tmp_path_factory):
     autoencoder = Autoencoder(size=64, classes=classes, widths=[16, 32], latent_channels=4)
     autoencoder.set_statistics(torch.randn_like(autoencoder.class_means), torch.tensor(0.5))
     autoencoder.save_pretrained(root / "bundle/autoencoder")
+    prior = Prior(classes=classes, channels=4, side=8, widths=[8, 16], layers=1)
+    prior.save_pretrained(root / "bundle/prior")
     preprocessing = {"size": 64, "aspect": "pad", "interpolation": "bilinear", "intensity": "full"}
     described = {"classes": classes, "preprocessing": preprocessing}
     (root / "bundle/bundle.yaml").write_text(yaml.safe_dump(described))

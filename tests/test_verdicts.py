@@ -104,7 +104,7 @@ def test_evidence_is_stored_and_read_as_it_was_gathered(run, bundle_path):
     )
     asked = evidence_of(rows)
     assert asked.high_frequency.isfinite().all()
-    assert asked.prior_error.isnan().all()
+    assert asked.prior_error.isfinite().all()
     assert ((asked.judges_asked == 0) == asked.judges_follow.isnan()).all()
 
 
@@ -177,7 +177,6 @@ def test_calibration_writes_a_model_and_the_check_leaves_its_phantoms_out(
         assert confusion["semantic"]["semantic"] > 5
         assert confusion["adversarial"]["adversarial"] > 5
         assert set(model.features) <= set(FEATURES)
-        assert "prior_error" not in model.features
         assert cfgen("verdict", *runs, "--out", tmp_path / "all") == 2
         assert "expected phantoms that the verdicts were not calibrated" in capsys.readouterr().err
         stored = json.loads((bundle_path / "verdict.json").read_text())

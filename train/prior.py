@@ -131,7 +131,9 @@ def check_memory(recipe: Recipe, prior: Prior, train: Code, held_out: CodeSet) -
     )
 
 
-def nearest(prior: Prior, codes: Code, train: Code) -> Float[Tensor, " batch"]:
+def nearest(
+    prior: Prior, codes: Code, train: Float[Tensor, "train channels rows columns"]
+) -> Float[Tensor, " batch"]:
     """Distance of each code to the nearest training code, both standardised."""
     ours, theirs = ((one / prior.code_std).flatten(1) for one in (codes, train))
     return torch.cdist(ours, theirs).amin(1)
