@@ -118,7 +118,8 @@ def test_the_nearest_training_code_is_found_in_standard_deviations(trained):
 
 def test_classes_are_dropped_as_often_as_the_recipe_says(trained):
     found = load_prior(trained.bundle / "prior")
-    module = prior.PriorTraining(found, trained.prior, None)
+    autoencoder = load_autoencoder(trained.bundle / "autoencoder")
+    module = prior.PriorTraining(found, trained.prior, autoencoder)
     asked = []
     module.log = lambda *_, **__: None
     found.forward = lambda noisy, step, label: asked.append(label) or 0 * noisy
