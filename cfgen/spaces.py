@@ -160,7 +160,8 @@ class EditSpace:
         """The images with their edits at these strengths."""
         size = self.edit.shape[-2:]
         field = interpolate(codes, size, mode="bilinear", align_corners=False)
-        return self.inner.decode(self.encoded.codes + field * self.edit, residual)
+        edited = self.inner.project(self.encoded.codes + field * self.edit)
+        return self.inner.decode(edited, residual)
 
     def project(self, codes: Codes) -> Codes:
         """The strengths clamped to [0, strongest]."""

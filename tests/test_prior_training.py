@@ -125,7 +125,7 @@ def test_classes_are_dropped_as_often_as_the_recipe_says(trained):
     found.forward = lambda noisy, step, label: asked.append(label) or 0 * noisy
     codes = torch.randn(2000, *found.code_shape)
     torch.manual_seed(0)
-    module.training_step((codes, torch.ones(2000).long()), 0)
+    module.training_step([codes, torch.ones(2000).long()], 0)
     (labels,) = asked
     assert set(labels.tolist()) == {1, found.no_class}
     share = (labels == found.no_class).double().mean().item()

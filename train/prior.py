@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import lightning
 import torch
@@ -86,13 +87,33 @@ class PriorTraining(lightning.LightningModule):
         loss = self._loss(codes, noise, step, labels)
         self.log("val_loss", loss, prog_bar=True, sync_dist=True, batch_size=len(codes))
 
-    def on_validation_epoch_end(self) -> None:
-        """Draw a sheet of samples into the log, half of it of each end of the classes."""
+    def on_validation_epoch_start(self) -> None:
+        """Draw a sheet of samples into the log, as many of each class.
+
+        At the start, since at the end the averaged weights have been taken out again.
+        """
         number = self.current_epoch + 1
-        if number % self.how.sample_every or self.global_rank or self.trainer.log_dir is None:
+        logs = self.trainer.log_dir  # asked by every process, for they agree on it
+        if number % self.how.sample_every or self.global_rank or logs is None:
             return
         images = draw_samples(self.prior, self.shown_by[0])
-        save_image(images, f"{self.trainer.log_dir}/samples-{number:03d}.png", nrow=SHOWN // 2)
+        save_image(images, f"{logs}/samples-{number:03d}.png", nrow=SHOWN // 2)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with the codes of another autoencoder than those learned from.
+
+        Raises:
+            ValueError: the checkpoint's codes have other statistics.
+        """
+        for name in ("code_mean", "code_std"):
+            theirs = checkpoint["state_dict"][f"prior.{name}"].cpu()
+            ours = getattr(self.prior, name).cpu()
+            if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
+                raise ValueError(
+                    f"expected to go on with codes of the {name} {theirs.flatten().tolist()}, got "
+                    f"{ours.flatten().tolist()}, of another autoencoder; do remove the prior's "
+                    "logs to train it anew, or give other --logs"
+                )
 
     def _loss(self, codes: Code, noise: Code, step: Labels, labels: Labels) -> Tensor:
         noisy = self.prior.noised(codes, noise, step).contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ def load_model(kind: type[ModelMixin], path: Path) -> ModelMixin:
         if not (path / name).is_file():
             raise ValueError(
                 f"expected a saved {kind.__name__} in {path}, got no {name} there; do train it "
-                "with `cfgen train` or point to a folder that has one"
+                f"with `cfgen train {kind.__name__.lower()}` or point to a folder that has one"
             )
     try:
         made_as = json.loads((path / "config.json").read_text())["_class_name"]
