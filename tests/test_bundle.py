@@ -141,3 +141,12 @@ def test_hashes_are_those_of_the_weights_and_change_with_them(copy):
     changed.save_pretrained(copy / "classifier")
     after = bundle.weights()
     assert [part for part in after if after[part] != before[part]] == ["classifier"]
+
+
+def test_a_bundle_without_a_prior_says_where_it_belongs_and_how_it_is_made(copy):
+    bundle = load_bundle(copy)
+    assert bundle.has("prior")
+    shutil.rmtree(copy / "prior")
+    assert not bundle.has("prior")
+    with pytest.raises(ValueError, match=rf"Prior in {copy}/prior, got no .*`cfgen train prior`"):
+        _ = bundle.prior

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -220,3 +221,23 @@ def test_guidance_draws_what_is_more_typical_of_the_class():
         drawn = sample(prior, labels, torch.Generator().manual_seed(3), guidance=guidance)
         means.append(((drawn - prior.code_mean) / prior.code_std).mean().item())
     assert means[1] > means[0] + 0.2
+
+
+def test_up_the_noise_levels_and_down_again_is_the_way_back():
+    # By DDIM, with the clean code estimated anew at each level.
+    prior = tiny()
+    prior.unet = Optimal(prior, [1.0, -1.0, 0.0], 0.5)
+    start, label = codes(2), torch.tensor([0, 1])
+    ladder = list(range(2, 702, 2))
+
+    def walk(noisy, levels):
+        for at, to in pairwise(levels):
+            step = torch.full_like(label, at)
+            clean = prior.denoise(noisy, step, label)
+            noisy = prior.renoise(noisy, clean, step, torch.full_like(label, to))
+        return noisy
+
+    low = prior.noised(start, torch.zeros_like(start), torch.full_like(label, ladder[0]))
+    top = walk(low, ladder)
+    assert (top - low).abs().mean() > 0.3
+    torch.testing.assert_close(walk(top, ladder[::-1]), low, atol=0.05, rtol=0.02)
