@@ -9,7 +9,6 @@ import torch
 from PIL import Image as Picture
 from torch.nn.functional import pad
 
-from cfgen.edits import noise_like
 from cfgen.types import Images, Seeds
 
 JPEG_QUALITY = 75
@@ -28,7 +27,11 @@ def as_jpeg(images: Images) -> Images:
 
 def noisy(images: Images, seeds: Seeds) -> Images:
     """Add normal noise of 0.02 to images in [0, 1], one seed an image, and clamp."""
-    return (images + NOISE * noise_like(images, seeds)[0]).clamp(0, 1)
+    drawn = [
+        torch.randn(*images.shape[1:], generator=torch.Generator().manual_seed(seed))
+        for seed in seeds.tolist()
+    ]
+    return (images + NOISE * torch.stack(drawn).to(images)).clamp(0, 1)
 
 
 def shifts(images: Images) -> list[Images]:
