@@ -58,7 +58,7 @@ def true_verdicts(
     Args:
         factual: phantoms.
         image: their counterfactuals.
-        truth: their true counterfactuals.
+        truth: their true counterfactuals; of several, that which is nearest to the image.
         opacity: where truth and factual differ.
         marker: the marker's place, see `marker_place`.
     """

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cfgen.data import phantom
+from cfgen.data.phantom import Phantom
 from cfgen.models.bundle import find_bundle, load_bundle
+from cfgen.types import Image
 from cfgen.verdict import (
     CALIBRATED,
     FILE,
@@ -42,6 +45,9 @@ from evaluation.verdict_tables import (
 )
 from evaluation.verdicts import evidence_of, gather_evidence, read_evidence
 from evaluation.writing import make_folder, write_file
+
+OTHERS = 63
+"""Opacities that a normal phantom could have had beside its own, where a truth is looked for."""
 
 
 def verdict(
@@ -150,17 +156,37 @@ def _cases(run: Run, batch_size: int) -> Cases:
 def _truths(run: Run, batch_size: int) -> dict[object, Verdict]:
     found = {}
     for batch in batches(run, batch_size, "cpu"):
-        drawn = [phantom.of_path(str(row["path"]), batch.image.shape[-1]) for row in batch.rows]
+        nearest = [
+            nearest_truth(str(row["path"]), image)
+            for row, image in zip(batch.rows, batch.image, strict=True)
+        ]
         verdicts = true_verdicts(
             batch.factual,
             batch.image,
-            torch.stack([one.truth for one in drawn]),
-            torch.stack([one.opacity for one in drawn]),
-            torch.stack([marker_place(one.marker) for one in drawn]),
+            torch.stack([one.truth for one in nearest]),
+            torch.stack([one.opacity for one in nearest]),
+            torch.stack([marker_place(one.marker) for one in nearest]),
         )
         pairs = zip(batch.rows, verdicts, strict=True)
         found |= {row["id"]: truth for row, truth in pairs}
     return found
+
+
+def nearest_truth(path: str, image: Image) -> Phantom:
+    """Return the phantom whose true counterfactual an image is nearest to, of those possible.
+
+    An opacity can go in one way only, and come in many: no search can know which of these the
+    phantom's own seed would have drawn.
+    """
+    own, *others = _possible(path, image.shape[-1])
+    return min([own, *others], key=lambda one: float((one.truth - image).square().sum()))
+
+
+@lru_cache(maxsize=1024)
+def _possible(path: str, size: int) -> list[Phantom]:
+    own = phantom.of_path(path, size)
+    normal = phantom.CLASSES[own.label] == "NORMAL"
+    return [own, *(phantom.others_of_path(path, OTHERS, size) if normal else [])]
 
 
 def calibrate(cases: Cases, runs: Sequence[Path], bundle: Path) -> str:

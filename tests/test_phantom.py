@@ -12,7 +12,16 @@ from skimage.measure import euler_number
 from torch.nn.functional import avg_pool2d
 
 from cfgen.data.anatomy import Anatomy
-from cfgen.data.phantom import CLASSES, DEFAULT_COUNTS, THRESHOLD, Phantom, draw, of_path, samples
+from cfgen.data.phantom import (
+    CLASSES,
+    DEFAULT_COUNTS,
+    THRESHOLD,
+    Phantom,
+    draw,
+    of_path,
+    others_of_path,
+    samples,
+)
 
 SEEDS = range(12)
 TENSORS = ("image", "truth", "lungs", "opacity", "marker")
@@ -177,6 +186,17 @@ def test_a_path_names_its_phantom(shortcut):
         assert sample.patient is not None
         seed = int(sample.patient.removeprefix("phantom-"))
         assert same(phantom, draw(seed, 32, phantom.label, shortcut))
+
+
+def test_another_opacity_changes_nothing_else():
+    path = "test/NORMAL/phantom-20000000-s0.9.png"
+    own, (first, second) = of_path(path), others_of_path(path, 2)
+    for other in (first, second):
+        assert torch.equal(other.image, own.image)
+        assert torch.equal(other.marker, own.marker)
+        outside = ~(own.opacity | other.opacity)
+        torch.testing.assert_close(other.truth[outside], own.truth[outside], atol=0.021, rtol=0)
+    assert not torch.equal(first.opacity, second.opacity)
 
 
 @pytest.mark.parametrize(

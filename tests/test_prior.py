@@ -9,6 +9,7 @@ from torch import nn
 from cfgen.edits import Denoiser
 from cfgen.models.prior import PROBES, Prior, denoising_error, load_prior
 from cfgen.models.sampling import sample
+from cfgen.models.saving import WEIGHTS, save_half
 
 CHANNELS, SIDE = 3, 4
 
@@ -146,6 +147,20 @@ def test_a_prior_is_as_it_was_saved(tmp_path):
     expected = prior.denoise(noise(), step, label)
     torch.testing.assert_close(again.denoise(noise(), step, label), expected)
     assert (prior.denoise(noise(), step, 0 * label) - expected).abs()[1:].max() > 1e-4
+
+
+def test_half_precision_halves_the_file_and_hardly_moves_an_estimate(tmp_path):
+    prior = tiny(classes=["A", "B", "C"], steps=50)
+    prior.save_pretrained(tmp_path / "full")
+    save_half(prior, tmp_path / "half")
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    step, label = torch.tensor([0, 10, 30, 49]), torch.tensor([0, 1, 2, 3])
+    again = load_prior(tmp_path / "half")
+    assert {weights.dtype for weights in again.parameters()} == {torch.float32}
+    assert {weights.dtype for weights in prior.parameters()} == {torch.float32}
+    expected = prior.denoise(noise(), step, label)
+    torch.testing.assert_close(again.denoise(noise(), step, label), expected, atol=0.01, rtol=0.01)
 
 
 def test_what_is_no_saved_prior_is_named(tmp_path):

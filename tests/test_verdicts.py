@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from cfgen.cli import main
-from cfgen.data.phantom import of_path
+from cfgen.data.phantom import of_path, others_of_path
 from cfgen.evidence import FEATURES, Evidence
 from cfgen.models.bundle import find_bundle, load_bundle
 from cfgen.verdict import Verdict, VerdictModel, read_model
 from cfgen.witnesses import witnesses_of
-from evaluation import plausibility
+from evaluation import plausibility, verdict_study
 from evaluation.runs import create_run, read_run, write_shard
 from evaluation.verdicts import (
     count_verdicts,
@@ -193,6 +193,19 @@ def test_calibration_writes_a_model_and_the_check_leaves_its_phantoms_out(
     assert (tmp_path / "out/verdicts.png").is_file()
     with (runs[0] / "evidence.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 16
+
+
+def test_any_opacity_that_a_normal_chest_could_have_is_a_truth(monkeypatch):
+    monkeypatch.setattr(verdict_study, "OTHERS", 3)
+    path = "test/NORMAL/phantom-20000300-s0.0.png"
+    for possible in (of_path(path), *others_of_path(path, 3)):
+        nearly = 0.9 * possible.truth + 0.1 * possible.image
+        assert torch.equal(verdict_study.nearest_truth(path, nearly).truth, possible.truth)
+    path = "test/OPACITY/phantom-20000301-s0.0.png"
+    other = others_of_path(path, 1)[0]
+    assert torch.equal(
+        verdict_study.nearest_truth(path, other.image).opacity, of_path(path).opacity
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torchvision.utils import save_image
 from cfgen.models.autoencoder import Autoencoder, Code, load_autoencoder
 from cfgen.models.prior import Prior
 from cfgen.models.sampling import sample
+from cfgen.models.saving import save_half
 from cfgen.types import Images, Labels
 from train.card import add_readings, model_hash
 from train.command import parse_recipe
@@ -180,7 +181,7 @@ def train_prior(recipe: Recipe) -> None:
     fit(module, films, recipe, PART)
     if module.global_rank == 0:
         prior.cpu().eval()
-        prior.save_pretrained(recipe.bundle / PART)
+        save_half(prior, recipe.bundle / PART)
         save_image(draw_samples(prior, autoencoder), recipe.bundle / PART / "samples.png")
         check_memory(recipe, prior, codes.codes, held_out)
         measure(recipe, val, [PART], "val")

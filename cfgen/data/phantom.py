@@ -32,6 +32,8 @@ SUPERSAMPLING = 2
 LEAST_SAMPLES = 64
 SEEDS_PER_SPLIT = 10_000_000
 SPLITS = ("train", "val", "test")
+OTHERS = len(SPLITS) * SEEDS_PER_SPLIT
+"""First seed of the opacities that are drawn in place of a phantom's own: of no phantom."""
 _PATH = re.compile(r"([a-z]+)/([A-Z]+)/phantom-(\d{8})-s(\d(?:\.\d+)?(?:e-\d+)?)\.png")
 
 
@@ -57,7 +59,13 @@ class Phantom:
     label: int
 
 
-def draw(seed: int, size: int = 64, label: int | None = None, shortcut: float = 0.0) -> Phantom:
+def draw(
+    seed: int,
+    size: int = 64,
+    label: int | None = None,
+    shortcut: float = 0.0,
+    opacity: int | None = None,
+) -> Phantom:
     """Draw the phantom of a seed.
 
     The anatomy is that of the seed at every size. It is sampled twice as finely as the image and
@@ -69,6 +77,7 @@ def draw(seed: int, size: int = 64, label: int | None = None, shortcut: float = 
         label: index into `CLASSES`; the seed's own, either with the same chance, if None.
         shortcut: correlation s in [0, 1] of the marker with the label. The marker is present with
             the chance (1 + s) / 2 in OPACITY and (1 - s) / 2 in NORMAL; never if s is 0.
+        opacity: seed of the opacity; the phantom's own if None.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -84,6 +93,8 @@ def draw(seed: int, size: int = 64, label: int | None = None, shortcut: float = 
     anatomy_rng, opacity_rng, noise_rng, marker_rng, label_rng = map(
         default_rng, SeedSequence(seed).spawn(5)
     )
+    if opacity is not None:
+        opacity_rng = default_rng(SeedSequence(opacity).spawn(5)[1])
     label = int(label_rng.integers(2)) if label is None else label
     chest, film = Anatomy.random(anatomy_rng), Film.random(anatomy_rng)
     finer = max(SUPERSAMPLING, -(-LEAST_SAMPLES // size))
@@ -154,13 +165,41 @@ def of_path(path: str, size: int = 64) -> Phantom:
         >>> of_path("test/OPACITY/phantom-20000001-s0.9.png").label
         1
     """
+    return draw(*_parse(path, size))
+
+
+def others_of_path(path: str, count: int, size: int = 64) -> list[Phantom]:
+    """Draw the phantom that a path of `samples` names with other opacities in place of its own.
+
+    All else is as it was. For a NORMAL phantom their truths are further true counterfactuals:
+    there is more than one opacity that a chest could have.
+
+    Args:
+        path: of the phantom.
+        count: of the opacities, the same for all phantoms.
+        size: height and width in pixels.
+
+    Raises:
+        ValueError: if the path names no phantom.
+
+    Example:
+        >>> first, second = others_of_path("test/NORMAL/phantom-20000000-s0.0.png", 2)
+        >>> bool((first.image == second.image).all()), bool((first.truth == second.truth).all())
+        (True, False)
+    """
+    known = _parse(path, size)
+    return [draw(*known, opacity=OTHERS + number) for number in range(count)]
+
+
+def _parse(path: str, size: int) -> tuple[int, int, int, float]:
+    """Return the arguments of `draw` for the phantom that a path names."""
     match = _PATH.fullmatch(path)
     if match is None or match[1] not in SPLITS or match[2] not in CLASSES:
         raise ValueError(
             "expected a path such as 'test/OPACITY/phantom-20000001-s0.0.png', "
             f"got {path!r}; take one from cfgen.data.phantom.samples"
         )
-    return draw(int(match[3]), size, CLASSES.index(match[2]), float(match[4]))
+    return int(match[3]), size, CLASSES.index(match[2]), float(match[4])
 
 
 def _filled(rng: Generator, chest: Anatomy, film: Film, x: Field, y: Field) -> Field:

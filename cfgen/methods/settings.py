@@ -69,9 +69,9 @@ class Guided:
     """
 
     edit: EditName = "delta-denoising"
-    budget: float = 0.96
-    outside: float = 0.15
-    grid: int = 8
+    budget: float = 0.95
+    outside: float = 0.05
+    grid: int = 12
     strongest: float = 2.0
     distance: str = "l2"
     weight: float = 0.1
