@@ -29,7 +29,8 @@ check: .venv/test
 # The comparison in the README, on a folder of Kermany's films: make table XRAYS=DIR
 table: .venv/base
 	@test -d "$(XRAYS)" || { echo "expected a folder of X-rays, got '$(XRAYS)'; do make table XRAYS=DIR"; exit 2; }
-	$(BIN)/cfgen study --bundle kermany-128 --data "$(XRAYS)" --split test --out runs/study
+	$(BIN)/cfgen study --bundle kermany-128 --data "$(XRAYS)" --split test \
+		--further_limit 128 --out runs/study
 
 # The same on phantoms, whose true counterfactuals are known, and with a planted shortcut
 table-phantom: .venv/base

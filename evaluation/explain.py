@@ -156,4 +156,4 @@ def _side_by_side(every: Sequence[Explanation]) -> Figure:
     ]
     factual = torch.stack([found.factual for found in every])
     images = torch.stack([found.counterfactual for found in every])
-    return figures.grid(factual, images, captions)
+    return figures.grid(factual, [("counterfactual", images)], captions)

@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -92,45 +93,54 @@ def panels(
 
 
 def grid(
-    factual: Images, images: Images, captions: Sequence[str], *, columns: int | None = None
+    factual: Images,
+    found: Sequence[tuple[str, Images]],
+    captions: Sequence[str],
+    *,
+    columns: int | None = None,
 ) -> Figure:
-    """Draw many counterfactuals: original, counterfactual and difference, a caption above each.
+    """Draw many images, each beside its counterfactuals and differences, a caption above each.
 
     All differences share one symmetric scale, whose ends are the largest absolute change of all.
 
     Args:
         factual: the originals, in [0, 1].
-        images: their counterfactuals, in the same order.
+        found: what is written above their counterfactuals, and these in the same order: of one
+            method or of several.
         captions: one line an image, for example "person1, PNEUMONIA, p 0.98 -> 0.04".
-        columns: how many blocks of three pictures stand side by side; by default 1 for up to
-            4 images, 2 for up to 24 and 3 for more.
+        columns: how many blocks of pictures stand side by side; by default 1 for up to 4 images,
+            2 for up to 24 and 3 for more.
 
     Raises:
         ValueError: if there is no image, or if the numbers or shapes do not agree.
     """
-    _check_pair(factual, images)
-    _check_captions(images, captions)
-    count = len(images)
+    for _, images in found:
+        _check_pair(factual, images)
+    _check_captions(factual, captions)
+    count = len(factual)
     columns = columns or (1 if count <= 4 else 2 if count <= 24 else 3)
     columns = min(columns, count)
-    limits = _limits(images - factual)
+    limits = _limits(torch.stack([images - factual for _, images in found]))
+    heads = ["original", *(head for name, _ in found for head in (name, "difference"))]
     wide, gap, line, head, foot = 1.25, 0.05, 0.2, 0.25, 0.5
-    high = wide * images.shape[-2] / images.shape[-1]
-    block, row = 3 * wide + 2 * gap, high + line + 0.08
+    high = wide * factual.shape[-2] / factual.shape[-1]
+    block, row = len(heads) * (wide + gap) - gap, high + line + 0.08
     width = columns * block + (columns - 1) * 0.25 + 0.2
     figure, axes = _sheet(width, head + -(-count // columns) * row + foot)
     for column in range(columns):
-        for k, name in enumerate(("original", "counterfactual", "difference")):
+        for k, name in enumerate(heads):
             x = 0.1 + column * (block + 0.25) + k * (wide + gap)
-            axes.text(x + wide / 2, 0.17, name, fontsize=_SMALL, color=_DIM, ha="center")
+            centre = x + wide / 2
+            axes.text(centre, 0.17, _plain(name), fontsize=_SMALL, color=_DIM, ha="center")
     for index, caption in enumerate(captions):
         x = 0.1 + (index % columns) * (block + 0.25)
         y = head + (index // columns) * row
         axes.text(x, y + line - 0.06, _plain(caption), fontsize=_SMALL, va="baseline")
-        boxes = [(x + k * (wide + gap), y + line, wide, high) for k in range(3)]
+        boxes = [(x + k * (wide + gap), y + line, wide, high) for k in range(len(heads))]
         _show(axes, factual[index], box=boxes[0])
-        _show(axes, images[index], box=boxes[1])
-        _show(axes, images[index] - factual[index], limits, DIVERGING, boxes[2])
+        for k, (_, images) in enumerate(found):
+            _show(axes, images[index], box=boxes[2 * k + 1])
+            _show(axes, images[index] - factual[index], limits, DIVERGING, boxes[2 * k + 2])
     _scale_below(figure, axes.images[2])
     return figure
 

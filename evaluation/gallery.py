@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
 
+from cfgen.types import Image, Images
 from evaluation import figures
-from evaluation.runs import Row, read_run
+from evaluation.runs import Row, Run, read_run
 
 
-def gallery(run: Path, count: int = 12, out: Path | None = None) -> Path:
+def gallery(
+    run: Path, count: int = 12, beside: Path | None = None, out: Path | None = None
+) -> Path:
     """Draw factual, counterfactual and difference of the first cases of a run.
 
     The order is the run's own, that of hashed file names with the classes in turn, so that nobody
@@ -19,31 +23,52 @@ def gallery(run: Path, count: int = 12, out: Path | None = None) -> Path:
     Args:
         run: the run's folder.
         count: how many cases.
+        beside: another run over the same images, whose counterfactuals are to stand beside.
         out: the figure's file, PNG or PDF; RUN/gallery.png by default.
 
     Returns:
         The figure's path.
 
     Raises:
-        ValueError: there is no such run, the count is below 1, or the file cannot be written.
+        ValueError: there is no such run, the count is below 1, the other run lacks an image, or
+            the file cannot be written.
     """
     if count < 1:
         raise ValueError(f"expected a count of 1 or more, got {count}; leave it out for 12")
-    found = read_run(run)
-    rows = {row["id"]: row for row in found.samples[:count]}
-    chosen, factuals, images = [], [], []
-    for ids, factual, image in found.images():
-        for place, identity in enumerate(ids.tolist()):
-            if identity in rows:
-                chosen.append(rows[identity])
-                factuals.append(factual[place])
-                images.append(image[place])
-        if len(chosen) == len(rows):
-            break
-    figure = figures.grid(
-        torch.stack(factuals), torch.stack(images), [_caption(row) for row in chosen]
-    )
+    main = read_run(run)
+    rows = {int(row["id"] or 0): row for row in main.samples[:count]}
+    factual, images = _images(main, list(rows))
+    found = [(_name(main), images)]
+    if beside is not None:
+        other = read_run(beside)
+        found.append((_name(other), _images(other, list(rows))[1]))
+    figure = figures.grid(factual, found, [_caption(row) for row in rows.values()])
     return figures.save(figure, out or run / "gallery.png")
+
+
+def _images(run: Run, ids: Sequence[int]) -> tuple[Images, Images]:
+    """Return factuals and counterfactuals of some samples, in their order."""
+    known: dict[int, tuple[Image, Image]] = {}
+    for there, factual, image in run.images():
+        known |= {
+            identity: (factual[place], image[place])
+            for place, identity in enumerate(there.tolist())
+            if identity in ids
+        }
+        if len(known) == len(ids):
+            break
+    lacking = [identity for identity in ids if identity not in known]
+    if lacking:
+        raise ValueError(
+            f"expected the images of the first run in {run.path} too, got none for "
+            f"{len(lacking)} of {len(ids)}; search both on the same samples"
+        )
+    factuals, images = zip(*(known[identity] for identity in ids), strict=True)
+    return torch.stack(factuals), torch.stack(images)
+
+
+def _name(run: Run) -> str:
+    return str(run.config.get("method") or run.path.name)
 
 
 def _caption(row: Row) -> str:

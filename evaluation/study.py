@@ -35,6 +35,8 @@ from evaluation.tables import interval, markdown, number
 from evaluation.untrained import untrained
 from evaluation.writing import make_folder, write_file
 
+MAIN = ("methods", "controls")
+"""Groups of rows that are made of all samples asked for."""
 BRIEF = ("valid", "panel_follows", "border_shift", "ssim", "ssim_outside", "inside_ratio")
 
 
@@ -44,6 +46,7 @@ def study(
     out: Path,
     split: str = "test",
     limit: int | None = None,
+    further_limit: int | None = None,
     judges: Path | None = None,
     classifiers: str | None = None,
     marker: str | None = None,
@@ -61,6 +64,8 @@ def study(
         out: folder of the study.
         split: of the data.
         limit: number of samples, evenly from the classes; by default all.
+        further_limit: the same for the rows beyond methods and controls: ablations, the
+            frontier, other classifiers; by default `limit`.
         judges: a folder of judges to ask instead of the bundle's own.
         classifiers: names in BUNDLE/classifiers, with commas between, that the method is to
             explain as well; by default all that are there.
@@ -78,7 +83,8 @@ def study(
     setting = Setting(bundle, data, split, limit, judges, batch_size, out)
     others = _classifiers(bundle, classifiers)
     marked = [] if marker is None else _marker_setting(marker, bundle)
-    runs = _make(setting, others)
+    further = setting if further_limit is None else replace(setting, limit=further_limit)
+    runs = _make(setting, further, others)
     on_markers = [make_run(row, _on_marker_data(setting, str(marker))) for row in marked]
     return _write(_Study(setting, runs), [*others, UNTRAINED], on_markers)
 
@@ -116,11 +122,15 @@ def _classifiers(bundle: str, names: str | None) -> dict[str, str]:
     return {name: name for name in asked}
 
 
-def _make(setting: Setting, others: dict[str, str]) -> dict[str, tuple[Planned, Measured]]:
+def _make(
+    setting: Setting, further: Setting, others: dict[str, str]
+) -> dict[str, tuple[Planned, Measured]]:
     runs: dict[str, tuple[Planned, Measured]] = {}
 
     def add(rows: Sequence[Planned]) -> None:
-        runs.update({row.name: (row, make_run(row, setting)) for row in rows})
+        for row in rows:
+            own = setting if row.group in MAIN else further
+            runs[row.name] = (row, make_run(row, own))
 
     add(first_rows())
     method = runs[METHOD][1]

@@ -96,7 +96,6 @@ def _ablations() -> list[Planned]:
         **{f"{METHOD}-{edit}": {"edit": edit} for edit in others},
         f"{METHOD}-everywhere": {"outside": 1.0},
         f"{METHOD}-uniform": {"outside": 1.0, "grid": 1},
-        f"{METHOD}-from-factual": {"budget": 0.999},
         f"{METHOD}-start": {"steps": 0},
     }
     return [Planned(name, "ablations", settings=how) for name, how in changed.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -106,7 +107,7 @@ def test_panels_refuse_probabilities_of_other_classes():
 
 def test_grid_shows_every_triple_and_one_scale_for_all_differences():
     factual, image = pair(7)
-    figure = figures.grid(factual, image, [f"case {k}" for k in range(7)])
+    figure = figures.grid(factual, [("counterfactual", image)], [f"case {k}" for k in range(7)])
     pictures = figure.axes[0].images
     assert len(pictures) == 21
     assert {limits(picture) for picture in pictures[0::3] + pictures[1::3]} == {(0, 1)}
@@ -117,8 +118,26 @@ def test_grid_shows_every_triple_and_one_scale_for_all_differences():
     assert [text for text in texts if text.startswith("case")] == [f"case {k}" for k in range(7)]
 
 
-def test_grid_pictures_do_not_overlap_and_stay_on_the_sheet():
-    figure = figures.grid(*pair(7), [""] * 7)
+def test_grid_of_several_methods_shows_each_and_scales_by_the_largest_change_of_all():
+    factual, image = pair(3)
+    weak = factual + 0.1 * (image - factual)
+    figure = figures.grid(factual, [("weak", weak), ("strong", image)], [""] * 3)
+    pictures = figure.axes[0].images
+    assert len(pictures) == 15
+    largest = float((image - factual).abs().max())
+    for place in (2, 4):
+        assert {limits(picture) for picture in pictures[place::5]} == {(-largest, largest)}
+    shown = [pictures[k].get_array() for k in (0, 1, 3)]
+    for array, expected in zip(shown, (factual[0], weak[0], image[0]), strict=True):
+        np.testing.assert_allclose(array, expected[0])
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[:5] == ["original", "weak", "difference", "strong", "difference"]
+
+
+@pytest.mark.parametrize("methods", [1, 2])
+def test_grid_pictures_do_not_overlap_and_stay_on_the_sheet(methods):
+    factual, image = pair(7)
+    figure = figures.grid(factual, [(f"method {k}", image) for k in range(methods)], [""] * 7)
     axes = figure.axes[0]
     boxes = [picture.get_extent() for picture in axes.images]
     width, height = figure.get_size_inches()
@@ -134,8 +153,9 @@ def test_grid_pictures_do_not_overlap_and_stay_on_the_sheet():
 
 @pytest.mark.parametrize("captions", [[], ["one"]])
 def test_grid_wants_a_caption_for_each_image(captions):
+    factual, image = pair()
     with pytest.raises(ValueError, match="one caption for each"):
-        figures.grid(*pair(), captions)
+        figures.grid(factual, [("counterfactual", image)], captions)
 
 
 def test_contact_sheet_shows_all_images_on_the_fixed_scale():

@@ -34,6 +34,17 @@ def test_the_first_cases_become_a_figure_that_grows_with_their_number(tmp_path):
         assert four.height > one.height
 
 
+def test_another_run_stands_beside_if_it_has_the_same_images(tmp_path):
+    run, other = a_run(tmp_path / "run"), a_run(tmp_path / "other")
+    gallery(run, count=2, out=tmp_path / "one.png")
+    gallery(run, count=2, beside=other, out=tmp_path / "two.png")
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        assert two.width > 1.5 * one.width
+    few = a_run(tmp_path / "few", count=1)
+    with pytest.raises(ValueError, match="got none for 1 of 2"):
+        gallery(run, count=2, beside=few)
+
+
 def test_a_gallery_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="count of 1 or more"):
         gallery(a_run(tmp_path / "run"), count=0)

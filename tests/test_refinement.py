@@ -1,7 +1,5 @@
 """Refinement, the space of an edit's strengths that it searches, and the scale of the edit."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from cfgen.metrics import ssim
 from cfgen.objectives import squared_l2
-from cfgen.search import refine, scale_to_ssim
+from cfgen.search import refine, strength_at_ssim
 from cfgen.spaces import EditSpace, Encoded, LatentSpace, PixelSpace, Region
 from cfgen.types import Goal, Outcome
 from tests import references
@@ -221,14 +219,12 @@ def test_an_edit_is_scaled_to_its_budget_from_above(budget):
     space = PixelSpace()
     encoded = space.encode(factual)
     edit = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(6)).double()
-    scaled = scale_to_ssim(edit, factual, space, encoded, budget, halvings=20)
-    similar = ssim(factual, space.project(factual + scaled))
+    strength = strength_at_ssim(edit, factual, space, encoded, budget, halvings=20)
+    similar = ssim(factual, space.project(factual + strength.view(-1, 1, 1, 1) * edit))
     assert (similar >= budget).all()
     torch.testing.assert_close(similar, torch.full_like(similar, budget), atol=1e-3, rtol=0)
-    longer = scale_to_ssim(30 * edit, factual, space, encoded, budget, halvings=20)
-    torch.testing.assert_close(longer, scaled)
-    factor = scaled.flatten(1).norm(dim=1) / edit.flatten(1).norm(dim=1)
-    torch.testing.assert_close(scaled, factor[:, None, None, None] * edit)
+    of_longer = strength_at_ssim(30 * edit, factual, space, encoded, budget, halvings=20)
+    torch.testing.assert_close(30 * of_longer, strength)
 
 
 def test_ten_halvings_are_off_by_a_thousandth_of_the_longest_change():
@@ -236,7 +232,8 @@ def test_ten_halvings_are_off_by_a_thousandth_of_the_longest_change():
     encoded = PixelSpace().encode(factual)
     edit = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(6)).double()
     coarse, fine = (
-        scale_to_ssim(edit, factual, PixelSpace(), encoded, 0.9, halvings=n).flatten(1).norm(dim=1)
+        strength_at_ssim(edit, factual, PixelSpace(), encoded, 0.9, halvings=n)
+        * edit.flatten(1).norm(dim=1)
         for n in (10, 30)
     )
     longest = 4 * factual.flatten(1).norm(dim=1)
@@ -246,17 +243,16 @@ def test_ten_halvings_are_off_by_a_thousandth_of_the_longest_change():
 def test_an_edit_of_nothing_stays_nothing():
     factual = films(2, 16)
     edit = torch.zeros_like(factual)
-    scaled = scale_to_ssim(edit, factual, PixelSpace(), PixelSpace().encode(factual), 0.9)
-    assert torch.equal(scaled, edit)
+    strength = strength_at_ssim(edit, factual, PixelSpace(), PixelSpace().encode(factual), 0.9)
+    assert torch.equal(strength.view(-1, 1, 1, 1) * edit, edit)
 
 
 def test_an_edit_that_is_never_seen_ends_at_the_longest_change():
     factual = films(2, 16)
     nowhere = Region(torch.zeros(1, 1, 16, 16).double())
     encoded = PixelSpace().encode(factual)
-    scaled = scale_to_ssim(
+    strength = strength_at_ssim(
         torch.ones_like(factual), factual, PixelSpace(), encoded, 0.9, region=nowhere
     )
-    length = scaled.flatten(1).norm(dim=1) / factual.flatten(1).norm(dim=1)
-    assert length.tolist() == pytest.approx([4.0] * 2, rel=2e-3)
-    assert math.isfinite(scaled.max())
+    lengths = strength * 16 / factual.flatten(1).norm(dim=1)
+    assert lengths.tolist() == pytest.approx([4.0] * 2, rel=2e-3)

@@ -98,7 +98,7 @@ def test_a_study_is_made_by_one_command_and_goes_on_where_it_was(
 ):
     out = tmp_path / "study"
     command = ["study", "--bundle", str(whole_bundle), "--data", "phantom", "--limit", "4"]
-    command += ["--marker", str(whole_bundle), "--out", str(out)]
+    command += ["--further_limit", "2", "--marker", str(whole_bundle), "--out", str(out)]
     evaluated = []
 
     def counted(run, *arguments):
@@ -117,6 +117,11 @@ def test_a_study_is_made_by_one_command_and_goes_on_where_it_was(
     alone = read_run(out / "random-alone").config
     assert alone["settings"]["budget"] == pytest.approx(similarity, abs=1e-4)
     assert read_run(out / "marker-shortcut").config["data"] == "phantom:0.9"
+    fewer = {name for name in rows if read_run(out / name).config["limit"] == 2}
+    assert fewer == {
+        "prior-start", "prior-alone", "prior-b90", "class-mean-b90", "prior-robust",
+        "prior-untrained",
+    }  # fmt: skip
     assert all(f"| {name}" in first for name in ("random-alone", "marker-shortcut", "valid"))
     for name in ("frontier.png", "controls.csv", "comparison.tex", "tables/controls/comparison.md"):
         assert (out / name).is_file()

@@ -23,9 +23,9 @@ from cfgen.edits import (
 from cfgen.methods.settings import EditName, Guided
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import refine, scale_to_ssim
+from cfgen.search import refine, strength_at_ssim
 from cfgen.spaces import EditSpace, LatentSpace, Region
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Seeds
+from cfgen.types import Counterfactuals, Goal, Images, Seeds
 
 PAIRED = Denoising(draws=1)
 ASCENT = Ascent()
@@ -82,13 +82,14 @@ def guided(
         edit = proposal.edit(encoded.codes, goal, seeds)
         start = _start(bundle, factual, settings)
         proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
-    scaled = scale_to_ssim(
+    strength = strength_at_ssim(
         proposed, factual, space, encoded, settings.budget, halvings=HALVINGS, region=region
     )
+    scaled = edit * strength.view(-1, *[1] * (edit.ndim - 1))
     found = refine(
         goal,
         factual,
-        EditSpace(space, encoded, _rescaled(edit, proposed, scaled), start, settings.strongest),
+        EditSpace(space, encoded, scaled, start, settings.strongest),
         DISTANCES[settings.distance],
         weight=settings.weight,
         step_size=settings.step_size,
@@ -117,10 +118,3 @@ def _start(
     # Where no lung is seen, no place is likelier than another.
     strengths[~masks.flatten(1).any(1)] = 1.0
     return strengths.clamp(max=settings.strongest)
-
-
-def _rescaled(edit: Codes, before: Codes, after: Codes) -> Codes:
-    """Scale each edit by what another change of its code was scaled by."""
-    lengths = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in (before, after)]
-    factor = lengths[1] / lengths[0].clamp(min=1e-12)
-    return edit * factor.view(-1, *[1] * (edit.ndim - 1))

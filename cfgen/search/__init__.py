@@ -9,6 +9,6 @@ from __future__ import annotations
 from cfgen.search.descent import descend
 from cfgen.search.line import line_search, score_gradient
 from cfgen.search.refinement import refine
-from cfgen.search.strength import scale_to_ssim
+from cfgen.search.strength import strength_at_ssim
 
-__all__ = ["descend", "line_search", "refine", "scale_to_ssim", "score_gradient"]
+__all__ = ["descend", "line_search", "refine", "score_gradient", "strength_at_ssim"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cfgen.metrics import ssim
 from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
@@ -13,7 +15,7 @@ LONGEST = 4.0
 
 
 @torch.no_grad()
-def scale_to_ssim(
+def strength_at_ssim(
     edit: Codes,
     factual: Images,
     space: Space,
@@ -22,8 +24,8 @@ def scale_to_ssim(
     *,
     halvings: int = 10,
     region: Region = EVERYWHERE,
-) -> Codes:
-    """Scale each image's edit to the greatest strength whose image keeps an SSIM to the factual.
+) -> Float[Tensor, " batch"]:
+    """Return the greatest strength of each image's edit that keeps an SSIM to the factual.
 
     The strength s is bisected so that SSIM(x, x'(z0 + s * edit)) is the budget, from above; the
     similarity is taken to fall with the strength. Each halving costs a decode.
@@ -48,4 +50,4 @@ def scale_to_ssim(
         images = space.decode(space.project(codes + edit * middle.view(-1, *ones)), residual)
         kept = ssim(factual, region.confine(images, factual)) >= budget
         low, high = torch.where(kept, middle, low), torch.where(kept, high, middle)
-    return edit * low.view(-1, *ones)
+    return low
