@@ -35,8 +35,8 @@ from evaluation.tables import interval, markdown, number
 from evaluation.untrained import untrained
 from evaluation.writing import make_folder, write_file
 
-MAIN = ("methods", "controls")
-"""Groups of rows that are made of all samples asked for."""
+MAIN = "methods"
+"""Group of the rows that are made of all samples asked for."""
 BRIEF = ("valid", "panel_follows", "border_shift", "ssim", "ssim_outside", "inside_ratio")
 
 
@@ -64,7 +64,7 @@ def study(
         out: folder of the study.
         split: of the data.
         limit: number of samples, evenly from the classes; by default all.
-        further_limit: the same for the rows beyond methods and controls: ablations, the
+        further_limit: the same for the rows beyond the methods: controls, ablations, the
             frontier, other classifiers; by default `limit`.
         judges: a folder of judges to ask instead of the bundle's own.
         classifiers: names in BUNDLE/classifiers, with commas between, that the method is to
@@ -129,7 +129,7 @@ def _make(
 
     def add(rows: Sequence[Planned]) -> None:
         for row in rows:
-            own = setting if row.group in MAIN else further
+            own = setting if row.group == MAIN else further
             runs[row.name] = (row, make_run(row, own))
 
     add(first_rows())
