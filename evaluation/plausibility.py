@@ -14,6 +14,7 @@ from torch import nn
 from cfgen.data import phantom
 from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
+from evaluation.draws import DEFINITION, diversity_of_draws
 from evaluation.measures import FeatureNetwork, Instruments, measure
 from evaluation.real import Seen, look, real_images
 from evaluation.realism import DEFINITIONS, distances, identity, judges_on_real, take, templates
@@ -64,6 +65,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
         real = look(named, instruments, batch_size)
     together = _together(found, instruments, measured, real, batch_size)
     summary = _summary(found, instruments, measured, together, notes)
+    summary["diversity"] = diversity_of_draws(found, batch_size)
     summary["verdicts"] = give_verdicts(found, bundle, instruments.judges, batch_size)
     for note in notes:
         _LOG.warning(note)
@@ -96,8 +98,8 @@ def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
         judges=panel,
         border=border,
         features=_feature_network(bundle.development) or _feature_network(panel),
-        lungs=bundle.segmenter.lungs if (bundle.path / "segmenter").is_dir() else None,
-        autoencoder=bundle.autoencoder if (bundle.path / "autoencoder").is_dir() else None,
+        lungs=bundle.segmenter.lungs if bundle.has("segmenter") else None,
+        autoencoder=bundle.autoencoder if bundle.has("autoencoder") else None,
         phantom=partial(phantom.of_path, size=bundle.size) if is_phantom else None,
         device=bundle.device,
     )
@@ -190,7 +192,7 @@ def _summary(
         "notes": notes,
     }
     summary = {**about, **summarise(run.samples, measured), **together}
-    summary["definitions"] |= DEFINITIONS
+    summary["definitions"] |= {**DEFINITIONS, "diversity": DEFINITION}
     packages = ("torch", "scikit-image", "torchmetrics", "numpy")
     summary["versions"] = {name: version(name) for name in packages}
     return summary

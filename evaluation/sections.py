@@ -16,6 +16,7 @@ def sections(summary: Mapping) -> list[str]:
         "Frechet distance": _frechet(summary.get("frechet", {})),
         "Kernel distance": _kernel(summary.get("kernel", {})),
         "How alike the changes are": _changes(summary.get("changes", {})),
+        "How different the draws of an image are": _diversity(summary.get("diversity", {})),
         "Whose own factual is nearest": _identity(summary.get("identity", {})),
     }
     return [
@@ -81,6 +82,18 @@ def _changes(found: Mapping[str, Mapping]) -> list[Line]:
             "n": str(known["n"]),
             "pairwise cosine": number(known["pairwise_cosine"]),
             "explained by the mean": number(known["explained_by_mean"]),
+        }
+        for target, known in found.items()
+    ]
+
+
+def _diversity(found: Mapping[str, Mapping]) -> list[Line]:
+    return [
+        {
+            "target": target,
+            "images": str(known["n"]),
+            "1 - cosine of changes": interval(known["cosine"]),
+            "L2 of counterfactuals": interval(known["l2"]),
         }
         for target, known in found.items()
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 import cfgen.models.bundle as module
@@ -150,3 +151,35 @@ def test_a_bundle_without_a_prior_says_where_it_belongs_and_how_it_is_made(copy)
     assert not bundle.has("prior")
     with pytest.raises(ValueError, match=rf"Prior in {copy}/prior, got no .*`cfgen train prior`"):
         _ = bundle.prior
+
+
+@pytest.fixture
+def borrower(copy) -> Path:
+    """A bundle with a classifier of its own, whose other parts are those of the bundle beside."""
+    path = copy.parent / "borrower"
+    shutil.copytree(copy / "judges/second", path / "classifier")
+    described = yaml.safe_load((copy / "bundle.yaml").read_text())
+    (path / "bundle.yaml").write_text(yaml.safe_dump({**described, "borrows": "copy"}))
+    return path
+
+
+def test_what_a_bundle_has_not_is_borrowed_from_the_one_beside_it(copy, borrower):
+    ours, theirs = load_bundle(borrower), load_bundle(copy)
+    images = torch.rand(2, 1, 64, 64)
+    assert torch.equal(ours.classifier(images), theirs.judges["second"](images))
+    assert torch.equal(ours.judges["second"](images), theirs.judges["second"](images))
+    assert torch.equal(ours.autoencoder.encode(images), theirs.autoencoder.encode(images))
+    assert ours.has("segmenter")
+    lent = theirs.weights()
+    assert ours.weights() == {**lent, "classifier": lent["judges/second"]}
+    assert not load_bundle(copy).lender
+
+
+def test_a_lender_has_to_be_there_and_to_be_for_the_same_images(copy, borrower):
+    described = yaml.safe_load((copy / "bundle.yaml").read_text())
+    (copy / "bundle.yaml").write_text(yaml.safe_dump({**described, "classes": ["A", "B"]}))
+    with pytest.raises(ValueError, match=r"the classes and preprocessing of .*borrower"):
+        load_bundle(borrower)
+    shutil.rmtree(copy)
+    with pytest.raises(ValueError, match=r"the bundle copy beside .*borrower"):
+        load_bundle(borrower)

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
@@ -13,6 +14,9 @@ from cfgen.data.phantom import of_path, samples
 from cfgen.data.samples import Sample
 from cfgen.methods import search as search_batch
 from evaluation import search as module
+from evaluation.draws import diversity_of_draws
+from evaluation.runs import read_run
+from evaluation.sections import sections
 
 
 def cfgen(*arguments):
@@ -71,6 +75,26 @@ def test_a_draw_does_not_depend_on_its_batch(asked, tmp_path):
     assert one.keys() == four.keys()
     for identity, image in one.items():
         assert torch.equal(image, four[identity])
+
+
+def test_the_evaluation_says_how_different_the_draws_are(asked, tmp_path):
+    run = tmp_path / "run"
+    assert cfgen(*asked, "--draws", 3, "--batch_size", 2, "--out", run) == 0
+    found = diversity_of_draws(read_run(run), batch_size=1)
+    rows, images = rows_of(run), images_of(run)
+    factuals = {row["id"]: row["path"] for row in rows}
+    for target, known in found.items():
+        drawn = [row["id"] for row in rows if row["target"] == target]
+        apart = [
+            float((images[int(a)] - images[int(b)]).norm())
+            for a, b in combinations(drawn, 2)
+            if factuals[a] == factuals[b]
+        ]
+        assert known["n"] == len(drawn) // 3
+        assert known["l2"]["mean"] == pytest.approx(sum(apart) / len(apart), rel=1e-4)
+    assert sum(known["n"] for known in found.values()) == 2
+    (told,) = sections({"diversity": found})
+    assert told.startswith("## How different the draws of an image are")
 
 
 def test_another_seed_draws_others(asked, tmp_path):

@@ -35,7 +35,8 @@ def test_every_model_of_a_bundle_works_and_has_a_card(name):
     assert bundle.autoencoder.decode(bundle.autoencoder.encode(images)).shape == images.shape
     assert bundle.autoencoder.class_means.abs().sum() > 0
     for part in bundle.weights():
-        card = (bundle.path / part / "README.md").read_text()
+        top, _, name = part.partition("/")
+        card = (bundle.folder(top) / name / "README.md").read_text()
         for needed in ("Not for diagnosis", "seed", "cfgen train", "val (n ="):
             assert needed in card, f"{part}: {needed}"
 

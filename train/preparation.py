@@ -89,6 +89,7 @@ def _agree(path: Path, recipe: Recipe, source: Source) -> None:
         "classes": list(source.classes),
         "size": recipe.preprocessing.size,
         "preprocessing": asdict(recipe.preprocessing),
+        **({"borrows": recipe.borrows} if recipe.borrows else {}),
     }
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

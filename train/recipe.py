@@ -223,6 +223,8 @@ class Recipe:
         bundle: folder of the bundle.
         data: a class-folder tree, a CSV table, a MedMNIST archive or 'phantom'.
         classes: names of the classes; None for those found in the data.
+        borrows: name of the bundle beside this one whose parts, such as judges, stand in for those
+            that this one has not; '' for none.
         classifier: the classifier to be explained.
         classifiers: further ones to explain, by name; 'robust' goes to BUNDLE/classifiers/robust.
         judges: those that results are reported with, by name; never attacked, never chosen by.
@@ -234,6 +236,7 @@ class Recipe:
     bundle: Path
     data: str
     classes: list[str] | None = None
+    borrows: str = ""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     classifier: ClassifierRecipe = field(default_factory=ClassifierRecipe)
     classifiers: dict[str, ClassifierRecipe] = field(default_factory=dict)

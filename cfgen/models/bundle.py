@@ -36,6 +36,7 @@ class Bundle:
         preprocessing: keyword arguments of `cfgen.data.preprocessing.Preprocessing`.
         own_classifier: what stands in for the bundle's classifier, see `load_bundle`.
         device: where its models live.
+        lender: folder of the bundle whose parts stand in for those that this one has not.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Bundle:
     preprocessing: dict[str, str | int]
     own_classifier: str | None = None
     device: str = "cpu"
+    lender: Path | None = None
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -61,7 +63,7 @@ class Bundle:
 
     def _classifier_folder(self, name: str | None) -> Path:
         if not name:
-            return self.path / "classifier"
+            return self.folder("classifier")
         if "/" in name:
             return Path(name)
         folder = self.path / "classifiers" / name
@@ -96,31 +98,36 @@ class Bundle:
         return self._judges("judges")
 
     def _judges(self, folder: str) -> dict[str, Classifier]:
-        found = load_judges(self.path / folder)
+        found = load_judges(self.folder(folder))
         return {name: self._place(judge) for name, judge in found.items()}
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
         """The autoencoder."""
-        return self._place(load_autoencoder(self.path / "autoencoder"))
+        return self._place(load_autoencoder(self.folder("autoencoder")))
 
     @cached_property
     def prior(self) -> Prior:
         """The generative prior of the autoencoder's codes."""
-        return self._place(load_prior(self.path / "prior"))
+        return self._place(load_prior(self.folder("prior")))
 
     @cached_property
     def segmenter(self) -> Segmenter:
         """The segmenter of the lungs."""
-        return self._place(load_segmenter(self.path / "segmenter"))
+        return self._place(load_segmenter(self.folder("segmenter")))
 
     def _place(self, model: Model) -> Model:
         nn.Module.to(model, self.device)  # diffusers' own `to` hides its types
         return model
 
+    def folder(self, part: str) -> Path:
+        """Folder of a part, such as 'prior': the bundle's own, or the one that it borrows."""
+        own = self.path / part
+        return own if self.lender is None or own.is_dir() else self.lender / part
+
     def has(self, part: str) -> bool:
         """Whether a part, such as 'prior', is there."""
-        return (self.path / part / "config.json").is_file()
+        return (self.folder(part) / "config.json").is_file()
 
     @property
     def size(self) -> int:
@@ -129,10 +136,13 @@ class Bundle:
 
     def weights(self) -> dict[str, str]:
         """Sha256 of the weights of every model there is, by its folder."""
-        found = sorted(self.path.rglob("config.json"))
-        return {
-            str(file.parent.relative_to(self.path)): weights_hash(file.parent) for file in found
-        }
+        found = {}
+        for root in filter(None, (self.lender, self.path)):
+            for file in sorted(root.rglob("config.json")):
+                part = file.parent.relative_to(root)
+                if self.folder(part.parts[0]) == root / part.parts[0]:
+                    found[str(part)] = weights_hash(file.parent)
+        return found
 
     def searched_with(self) -> dict[str, str]:
         """Sha256 of the weights that a search depends on: of no judge, but of the one explained."""
@@ -189,4 +199,25 @@ def load_bundle(name: str | Path, classifier: str | None = None, device: str = "
             f"expected classes and preprocessing in {path / 'bundle.yaml'}, got {error!r}; do "
             "restore the file or train the bundle again"
         ) from error
-    return Bundle(path, classes, preprocessing, classifier, device)
+    return Bundle(path, classes, preprocessing, classifier, device, _lender(path, described))
+
+
+def _lender(path: Path, described: dict) -> Path | None:
+    """Return the folder of the bundle beside this one that bundle.yaml says it borrows from."""
+    name = described.get("borrows")
+    if name is None:
+        return None
+    lender = path.parent / str(name)
+    try:
+        theirs = yaml.safe_load((lender / "bundle.yaml").read_text())
+    except OSError as error:
+        raise ValueError(
+            f"expected the bundle {name} beside {path}, which borrows its parts, got {error!r}; do "
+            "put it there"
+        ) from error
+    if any(theirs.get(key) != described[key] for key in ("classes", "preprocessing")):
+        raise ValueError(
+            f"expected {lender} to have the classes and preprocessing of {path}, which borrows its "
+            "parts, got others; do borrow from a bundle for the same images"
+        )
+    return lender
