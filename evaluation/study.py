@@ -14,7 +14,8 @@ from evaluation import figures
 from evaluation.compare import compare
 from evaluation.definitions import describe
 from evaluation.frontier import frontier
-from evaluation.study_controls import LEVELS, against, matched, paired_csv, paired_table
+from evaluation.paired import NOTE, by_target, paired_csv, paired_table
+from evaluation.study_controls import LEVELS, matched
 from evaluation.study_faith import likeness, likeness_table
 from evaluation.study_marker import DATA, marker_table, on_marker
 from evaluation.study_plan import (
@@ -169,7 +170,7 @@ def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]
     method, targets = found.of(METHOD), found.of(METHOD).targets()
     families = {name: found.some(family(name)) for name in (METHOD, RIVAL)}
     plain = [run for run in found.groups()["methods"] if run.name != METHOD]
-    paired = against(method, _beside(found))
+    paired = by_target(method, _beside(found))
     parts = [
         f"# Study of {Path(found.setting.bundle).name} on {Path(found.setting.data).name}, "
         f"{found.setting.split}\n",
@@ -178,6 +179,7 @@ def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]
         f"Of what is {CORRECT}; means with 95 % bootstrap intervals over patients.\n",
         _brief([measured for _, measured in found.runs.values()]),
         f"## {METHOD} minus each control, sample by sample\n",
+        NOTE,
         paired_table(paired),
         f"## {METHOD} and {RIVAL} at the same mean SSIM "
         f"({', '.join(number(level) for level in LEVELS)})\n",
