@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "calibrate the verdicts on phantoms, or check them",
     ),
     "study": ("evaluation.study:study", "compare methods, controls and classifiers, all by itself"),
+    "benchmark": (
+        "evaluation.benchmark:benchmark",
+        "score every method and saliency on phantoms, whose truth is known",
+    ),
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),

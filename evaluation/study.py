@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from evaluation.frontier import frontier
 from evaluation.paired import NOTE, by_target, paired_csv, paired_table
 from evaluation.study_controls import LEVELS, matched
 from evaluation.study_faith import likeness, likeness_table
-from evaluation.study_marker import DATA, marker_table, on_marker
+from evaluation.study_marker import DATA, marker_table, on_marked, on_marker
 from evaluation.study_plan import (
     CONTROLS,
     METHOD,
@@ -80,7 +80,7 @@ def study(
     others = _classifiers(bundle, classifiers)
     marked = [] if marker is None else _marker_setting(marker, bundle)
     runs = _make(setting, others)
-    on_markers = [make_run(row, _on_marker_data(setting, str(marker))) for row in marked]
+    on_markers = [make_run(row, on_marked(setting, str(marker))) for row in marked]
     return _write(_Study(setting, runs), [*others, UNTRAINED], on_markers)
 
 
@@ -157,12 +157,6 @@ def _marker_setting(marker: str, clean: str) -> list[Planned]:
         Planned("marker-shortcut", "marker"),
         Planned("marker-clean", "marker", classifier=str(folder)),
     ]
-
-
-def _on_marker_data(setting: Setting, marker: str) -> Setting:
-    """The same study on marked phantoms, with the judges of the bundle that saw no marker."""
-    judges = setting.judges or find_bundle(setting.bundle) / "judges"
-    return replace(setting, bundle=marker, data=DATA, judges=judges if judges.is_dir() else None)
 
 
 def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]) -> str:

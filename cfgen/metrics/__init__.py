@@ -7,7 +7,13 @@ from cfgen.metrics.diversity import Diversity, diversity
 from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
 from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
 from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
-from cfgen.metrics.localisation import energy_inside, inside_ratio, ssim_outside
+from cfgen.metrics.localisation import (
+    energy_inside,
+    inside_ratio,
+    pointing_game,
+    ssim_outside,
+    strongest_iou,
+)
 from cfgen.metrics.pareto import pareto_front
 from cfgen.metrics.plausibility import judge_follow, overshoot
 from cfgen.metrics.proximity import changed_fraction, l1, l2, linf
@@ -55,6 +61,7 @@ __all__ = [
     "own_is_nearest",
     "paired_difference",
     "pareto_front",
+    "pointing_game",
     "psnr",
     "same_group_is_nearest",
     "share_explained_by_mean",
@@ -62,5 +69,6 @@ __all__ = [
     "ssim",
     "ssim_map",
     "ssim_outside",
+    "strongest_iou",
     "valid",
 ]
