@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from cfgen.metrics.activations import LayerChange, activation_change
+from cfgen.metrics.clusters import kmeans, silhouette
+from cfgen.metrics.contrast import contrast
 from cfgen.metrics.diversity import Diversity, diversity
 from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
 from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
@@ -39,6 +41,7 @@ __all__ = [
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
+    "contrast",
     "diversity",
     "energy_inside",
     "estimate",
@@ -51,6 +54,7 @@ __all__ = [
     "judge_follow",
     "kernel_comparison",
     "kernel_distance",
+    "kmeans",
     "l1",
     "l2",
     "linf",
@@ -66,6 +70,7 @@ __all__ = [
     "same_group_is_nearest",
     "share_explained_by_mean",
     "sign_flip_p",
+    "silhouette",
     "ssim",
     "ssim_map",
     "ssim_outside",
