@@ -11,7 +11,7 @@ Points = Float[np.ndarray, "points axes"]
 Kinds = Int[np.ndarray, " points"]
 
 
-def kmeans(points: Points, k: int, restarts: int = 10, seed: int = 0) -> Kinds:
+def kmeans(points: Points, k: int, restarts: int = 30, seed: int = 0) -> Kinds:
     """Return which of k clusters each point belongs to, by k-means.
 
     The labels c and centres m that give the least sum_i |x_i - m_(c_i)|^2 of some restarts of
