@@ -8,6 +8,7 @@ from numpy.random import Generator
 from scipy.spatial.distance import cdist
 
 Points = Float[np.ndarray, "points axes"]
+Centres = Float[np.ndarray, "centres axes"]
 Kinds = Int[np.ndarray, " points"]
 
 
@@ -63,7 +64,7 @@ def silhouette(points: Points, labels: Kinds) -> float:
     return float(np.where(sizes[own] > 1, widths, 0).mean())
 
 
-def _spread_out(points: Points, k: int, generator: Generator) -> Points:
+def _spread_out(points: Points, k: int, generator: Generator) -> Centres:
     """Draw centres among the points, each by its squared distance to those drawn before."""
     centres = points[generator.integers(len(points), size=1)]
     for _ in range(k - 1):
@@ -73,7 +74,7 @@ def _spread_out(points: Points, k: int, generator: Generator) -> Points:
     return centres
 
 
-def _lloyd(points: Points, centres: Points) -> tuple[Kinds, float]:
+def _lloyd(points: Points, centres: Centres) -> tuple[Kinds, float]:
     """Move centres to the means of what is nearest to them until nothing moves."""
     labels = np.full(len(points), -1)
     while True:

@@ -59,7 +59,7 @@ def strongest_iou(change: Images, mask: Masks) -> Float[Tensor, " batch"]:
     """
     strength, inside = change.abs().flatten(1), mask.flatten(1)
     count = inside.sum(1)
-    order = strength.argsort(1, descending=True, stable=True)
+    order = strength.argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(1)
     strongest = (rank < count[:, None]) & (strength > 0)
     both, either = (strongest & inside).sum(1), (strongest | inside).sum(1)
