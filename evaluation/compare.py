@@ -5,11 +5,21 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evaluation import figures
 from evaluation.columns import Column, columns_of
+from evaluation.paired import NOTE, of_all, paired_csv, paired_table
+from evaluation.pareto import (
+    default_budget,
+    pareto_csv,
+    pareto_figure,
+    pareto_points,
+    pareto_table,
+)
 from evaluation.runs import read_run
+from evaluation.study_runs import Measured, read_measured
 from evaluation.summary import ALL, CORRECT
 from evaluation.tables import Cell, csv_text, interval, latex, markdown, number
 from evaluation.writing import make_folder, write_file
@@ -25,15 +35,19 @@ class _Evaluated:
     weights: Mapping
 
 
-def compare(runs: Sequence[Path], out: Path) -> str:
+def compare(runs: Sequence[Path], out: Path, budget: float | None = None) -> str:
     """Compare evaluated runs; write comparison.md, .csv and .tex into a folder.
 
     Every run is shown on the samples that it has; where these differ, or the models do, the
-    output says so first.
+    output says so first. The first run is held against each other one, sample by sample
+    (paired.csv), and all of them on the axes of validity, realism and proximity at equal
+    evaluations (pareto.md, .csv and .png).
 
     Args:
         runs: folders that `cfgen evaluate` has been through.
         out: the folder to write into; made where it is missing.
+        budget: passes of the classifier beyond which a sample counts as not valid for the
+            Pareto front; by default the median of the runs' medians.
 
     Returns:
         The Markdown.
@@ -55,12 +69,36 @@ def compare(runs: Sequence[Path], out: Path) -> str:
         "Means with 95 % bootstrap intervals; evaluations are medians. A judge follows 'of "
         "valid': of the valid counterfactuals whose factual it had right.\n"
     )
-    text = "\n".join(parts)
     make_folder(out)
+    measured = [
+        replace(read_measured(one.path), name=name)
+        for name, one in zip(_names(found), found, strict=True)
+    ]
+    parts += [*_write_paired(measured, out), *_write_pareto(measured, out, budget)]
+    text = "\n".join(parts)
     write_file(out / "comparison.md", text)
     write_file(out / "comparison.tex", _latex(tables, heads, warnings))
     write_file(out / "comparison.csv", _csv(found, columns))
     return text
+
+
+def _write_paired(runs: Sequence[Measured], out: Path) -> list[str]:
+    """Write the first run minus each other one; return it for reading."""
+    first, *others = runs
+    paired = of_all(first, others)
+    write_file(out / "paired.csv", paired_csv(paired))
+    return [f"## {first.name} minus each other run\n", NOTE, paired_table(paired)] if paired else []
+
+
+def _write_pareto(runs: Sequence[Measured], out: Path, budget: float | None) -> list[str]:
+    """Write the Pareto front, as files of its own too; return it for reading."""
+    passes = default_budget(runs) if budget is None else budget
+    points = pareto_points(runs, passes)
+    text = pareto_table(points, passes)
+    write_file(out / "pareto.md", text)
+    write_file(out / "pareto.csv", pareto_csv(points, passes))
+    figures.save(pareto_figure(points, passes), out / "pareto.png")
+    return ["## Pareto front of validity, realism and proximity\n", text]
 
 
 def _read(path: Path) -> _Evaluated:

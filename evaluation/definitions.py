@@ -66,6 +66,23 @@ METRICS = {
     "energy_in_opacity": Metric(
         "energy in opacity", 2, "share of squared change inside the phantom's true opacity mask"
     ),
+    "iou_opacity": Metric(
+        "IoU with opacity",
+        2,
+        "intersection over union of the phantom's true opacity mask and as many pixels of greatest "
+        "change",
+    ),
+    "pointing_opacity": Metric(
+        "points at opacity",
+        2,
+        "the pixel of greatest change, smoothed by one pixel, is inside the phantom's true opacity "
+        "mask",
+    ),
+    "ssim_outside_opacity": Metric(
+        "SSIM outside opacity",
+        3,
+        "mean of the SSIM's map over the pixels outside the phantom's true opacity mask",
+    ),
     "energy_in_marker": Metric(
         "energy in marker",
         2,

@@ -105,6 +105,15 @@ def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
     return columns
 
 
+def on_opacity(change: Images, opacity: Masks) -> dict[str, Tensor]:
+    """How much of a change, or of a saliency map, is where a phantom's opacity is."""
+    return {
+        "energy_in_opacity": metrics.energy_inside(change, opacity),
+        "iou_opacity": metrics.strongest_iou(change, opacity),
+        "pointing_opacity": metrics.pointing_game(change, opacity),
+    }
+
+
 def _proximity(batch: Batch) -> dict[str, Tensor]:
     pair = (batch.factual, batch.image)
     return {
@@ -158,8 +167,10 @@ def _against_truth(batch: Batch, phantoms: list[Phantom]) -> dict[str, Tensor]:
     change = batch.image - batch.factual
     marker = _stack(phantoms, "marker", device)
     marked = marker.flatten(1).any(1)
+    opacity = _stack(phantoms, "opacity", device)
     columns = {
-        "energy_in_opacity": metrics.energy_inside(change, _stack(phantoms, "opacity", device)),
+        **on_opacity(change, opacity),
+        "ssim_outside_opacity": metrics.ssim_outside(batch.factual, batch.image, opacity),
         "energy_in_marker": torch.where(marked, metrics.energy_inside(change, marker), torch.nan),
         "l2_truth": metrics.l2(truth, batch.image),
         "l2_truth_factual": metrics.l2(truth, batch.factual),

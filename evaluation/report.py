@@ -26,6 +26,7 @@ from PIL import Image as Picture
 
 from cfgen.types import Image, Outcome
 from cfgen.verdict import CALIBRATED
+from evaluation.audit_lines import cells, read_lines
 from evaluation.definitions import describe
 from evaluation.figures import DIVERGING
 from evaluation.runs import Row, Run, read_run
@@ -71,6 +72,7 @@ def report(run: Path, limit: int = 200) -> Path:
         skipped=record.skipped,
         measured=bool(metrics),
         summary=_read_summary(run / "summary.json", bool(metrics)),
+        audit=_audit(run),
         findings=_findings(record.samples, metrics, judges),
         verdicts=count_verdicts(record, verdicts) if verdicts else {},
         calibrated=CALIBRATED,
@@ -164,6 +166,17 @@ def _judged(measures: Metrics, judge: str) -> dict:
         "right": _flag(measures.get(f"judge_{judge}_factual_right")),
         "p": measures.get(f"judge_{judge}_p_target"),
     }
+
+
+def _audit(run: Path) -> dict:
+    """Return the tables and the picture of a run's audit; nothing where it was not audited."""
+    lines, picture = read_lines(run), run / "audit.png"
+    if not (lines and picture.is_file()):
+        return {}
+    tables = {name: cells(lines, name) for name in dict.fromkeys(one.section for one in lines)}
+    with Picture.open(picture) as drawn:
+        shown = webp(np.asarray(drawn.convert("RGB")), quality=80)
+    return {"picture": shown, "tables": tables}
 
 
 def _findings(samples: list[Row], metrics: dict[int, Metrics], judges: list[str]) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from evaluation import figures
 from evaluation.compare import compare
 from evaluation.definitions import describe
 from evaluation.frontier import frontier
-from evaluation.study_controls import LEVELS, against, matched, paired_csv, paired_table
+from evaluation.paired import NOTE, by_target, paired_csv, paired_table
+from evaluation.study_controls import LEVELS, matched
 from evaluation.study_faith import likeness, likeness_table
-from evaluation.study_marker import DATA, marker_table, on_marker
+from evaluation.study_marker import DATA, marker_table, on_marked, on_marker
 from evaluation.study_plan import (
     CONTROLS,
     METHOD,
@@ -85,7 +86,7 @@ def study(
     marked = [] if marker is None else _marker_setting(marker, bundle)
     further = setting if further_limit is None else replace(setting, limit=further_limit)
     runs = _make(setting, further, others)
-    on_markers = [make_run(row, _on_marker_data(setting, str(marker))) for row in marked]
+    on_markers = [make_run(row, on_marked(setting, str(marker))) for row in marked]
     return _write(_Study(setting, runs), [*others, UNTRAINED], on_markers)
 
 
@@ -168,18 +169,12 @@ def _marker_setting(marker: str, clean: str) -> list[Planned]:
     ]
 
 
-def _on_marker_data(setting: Setting, marker: str) -> Setting:
-    """The same study on marked phantoms, with the judges of the bundle that saw no marker."""
-    judges = setting.judges or find_bundle(setting.bundle) / "judges"
-    return replace(setting, bundle=marker, data=DATA, judges=judges if judges.is_dir() else None)
-
-
 def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]) -> str:
     out = found.setting.out
     method, targets = found.of(METHOD), found.of(METHOD).targets()
     families = {name: found.some(family(name)) for name in (METHOD, RIVAL)}
     plain = [run for run in found.groups()["methods"] if run.name != METHOD]
-    paired = against(method, _beside(found))
+    paired = by_target(method, _beside(found))
     parts = [
         f"# Study of {Path(found.setting.bundle).name} on {Path(found.setting.data).name}, "
         f"{found.setting.split}\n",
@@ -188,6 +183,7 @@ def _write(found: _Study, classifiers: Sequence[str], marked: Sequence[Measured]
         f"Of what is {CORRECT}; means with 95 % bootstrap intervals over patients.\n",
         _brief([measured for _, measured in found.runs.values()]),
         f"## {METHOD} minus each control, sample by sample\n",
+        NOTE,
         paired_table(paired),
         f"## {METHOD} and {RIVAL} at the same mean SSIM "
         f"({', '.join(number(level) for level in LEVELS)})\n",

@@ -1,4 +1,4 @@
-"""The method against its controls, pair by pair, and at the same similarity."""
+"""The method against a rival at the same similarity."""
 
 from __future__ import annotations
 
@@ -11,68 +11,10 @@ from evaluation.definitions import describe
 from evaluation.runs import Row
 from evaluation.study_runs import Measured, difference, judged_by, pairs
 from evaluation.summary import CORRECT, finite, group_of
-from evaluation.tables import Cell, csv_text, interval, markdown, number
+from evaluation.tables import interval, markdown, number
 
 LEVELS = (0.90, 0.93, 0.95)
 """SSIM at which two families of runs are compared."""
-
-
-class Paired(NamedTuple):
-    """A difference of two rows of the study, over the same samples.
-
-    Attributes:
-        control: the row that is subtracted.
-        target: of the samples.
-        metric: a column of metrics.csv.
-        difference: method minus control.
-    """
-
-    control: str
-    target: str
-    metric: str
-    difference: Estimate
-
-
-def against(method: Measured, controls: Sequence[Measured]) -> list[Paired]:
-    """Return method minus each control, by target and metric, on what is classified correctly."""
-    found = []
-    for control in controls:
-        for target in method.targets():
-            both = list(pairs(method, control, target))
-            found += [
-                Paired(control.name, target, metric, difference(both, metric))
-                for metric in judged_by(method)
-            ]
-    return found
-
-
-def paired_table(found: Sequence[Paired]) -> str:
-    """Write differences for reading, a row a control and target."""
-    lines: dict[tuple[str, str], dict[str, str]] = {}
-    for one in found:
-        line = lines.setdefault(
-            (one.control, one.target), {"minus": one.control, "target": one.target}
-        )
-        label, decimals, _ = describe(one.metric)
-        line[label] = interval(finite(one.difference), decimals)
-        line["n"] = str(max(int(line.get("n", 0)), one.difference.n))
-    rows = list(lines.values())
-    heads = dict.fromkeys(head for row in rows for head in row if head != "n")
-    return markdown(rows, (*list(heads)[:2], "n", *list(heads)[2:])) if rows else ""
-
-
-def paired_csv(found: Sequence[Paired]) -> str:
-    """Write the same without rounding, a row a number."""
-    rows: list[dict[str, Cell]] = [
-        {
-            "control": one.control,
-            "target": one.target,
-            "metric": one.metric,
-            **finite(one.difference),
-        }
-        for one in found
-    ]
-    return csv_text(rows, ("control", "target", "metric", *Estimate.__annotations__))
 
 
 class Blend(NamedTuple):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from cfgen.data import phantom
 from cfgen.metrics import Estimate, energy_inside, estimate
-from evaluation.batches import batches
-from evaluation.study_runs import Measured
+from cfgen.models.bundle import find_bundle
+from cfgen.types import Images
+from evaluation.batches import Batch, batches
+from evaluation.study_runs import Measured, Setting
 from evaluation.summary import attempted, finite, group_of, target_of
 from evaluation.tables import interval, markdown
 from evaluation.verdict_fit import marker_place
@@ -37,14 +40,35 @@ class OnMarker(NamedTuple):
     area: Estimate
 
 
-def on_marker(measured: Measured) -> list[OnMarker]:
-    """Measure how much of the changes lies on the marker, where one is to be added or removed."""
+def on_marked(setting: Setting, marker: str) -> Setting:
+    """Return the same setting on marked phantoms, with the judges of the bundle that saw no marker.
+
+    Args:
+        setting: of the clean bundle.
+        marker: the bundle whose classifier learned the marker.
+    """
+    judges = setting.judges or find_bundle(setting.bundle) / "judges"
+    return replace(setting, bundle=marker, data=DATA, judges=judges if judges.is_dir() else None)
+
+
+def change_of(batch: Batch) -> Images:
+    """Return counterfactual minus factual."""
+    return batch.image - batch.factual
+
+
+def on_marker(measured: Measured, maps: Callable[[Batch], Images] = change_of) -> list[OnMarker]:
+    """Measure how much of the changes lies on the marker, where one is to be added or removed.
+
+    Args:
+        measured: a run over phantoms.
+        maps: what is measured, such as saliency in place of the change.
+    """
     found: dict[str, list[tuple[float, float, str]]] = {"removed": [], "added": []}
     for batch in batches(measured.run, 64, "cpu"):
         size = batch.image.shape[-1]
         drawn = [phantom.of_path(str(row["path"]), size) for row in batch.rows]
         places = torch.stack([marker_place(one.marker) for one in drawn])
-        shares = energy_inside(batch.image - batch.factual, places).tolist()
+        shares = energy_inside(maps(batch), places).tolist()
         areas = places.float().flatten(1).mean(1).tolist()
         for row, one, share, area in zip(batch.rows, drawn, shares, areas, strict=True):
             task = _task(target_of(row), bool(one.marker.any()))

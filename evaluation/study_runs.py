@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from cfgen.metrics import Estimate, paired_difference
+from cfgen.metrics import Estimate, paired_difference, sign_flip_p
 from cfgen.models.bundle import find_bundle
 from cfgen.models.saving import weights_hash
 from cfgen.verdict import FILE
@@ -18,7 +18,7 @@ from evaluation.plausibility import evaluate
 from evaluation.runs import Row, Run, read_run
 from evaluation.search import search
 from evaluation.study_plan import Planned
-from evaluation.summary import attempted, group_of, target_of
+from evaluation.summary import CORRECT, attempted, group_of, target_of
 from evaluation.writing import write_file
 
 STAMP = "evaluated.json"
@@ -123,18 +123,23 @@ def read_measured(path: Path) -> Measured:
 
 
 def pairs(
-    first: Measured, second: Measured, target: str | None = None
+    first: Measured, second: Measured, target: str | None = None, subset: str = CORRECT
 ) -> Iterator[tuple[Row, Row]]:
-    """Yield the samples that both runs attempted towards the same target and had right before.
+    """Yield the samples that both runs attempted towards the same target.
 
     Args:
         first: a run.
         second: a run of the same samples.
         target: name of the only target wanted.
+        subset: `ALL` of these, or `CORRECT`, those that both had right before.
     """
     for identity, row in first.rows.items():
         other = second.rows.get(identity)
-        if other is None or target_of(row) != target_of(other) or not _right(row, other):
+        if other is None or target_of(row) != target_of(other):
+            continue
+        if not (attempted(row) and attempted(other)):
+            continue
+        if subset == CORRECT and not _right(row, other):
             continue
         if target is None or target_of(row) == target:
             yield row, other
@@ -142,8 +147,15 @@ def pairs(
 
 def difference(both: Sequence[tuple[Row, Row]], metric: str) -> Estimate:
     """Return a metric's paired difference, first minus second, over patients."""
-    first, second = ([_number(pair[side].get(metric)) for pair in both] for side in (0, 1))
-    return paired_difference(first, second, [str(group_of(row)) for row, _ in both])
+    first, second = (_side(both, metric, side) for side in (0, 1))
+    return paired_difference(first, second, _patients(both))
+
+
+def difference_p(both: Sequence[tuple[Row, Row]], metric: str) -> float:
+    """Return the p-value of a metric's paired difference, by flips of whole patients."""
+    first, second = (_side(both, metric, side) for side in (0, 1))
+    known = [None if a is None or b is None else a - b for a, b in zip(first, second, strict=True)]
+    return sign_flip_p(known, _patients(both))
 
 
 def judged_by(rows: Measured) -> list[str]:
@@ -155,7 +167,15 @@ def judged_by(rows: Measured) -> list[str]:
 
 
 def _right(*rows: Row) -> bool:
-    return all(attempted(row) and row["source"] == row["label"] for row in rows)
+    return all(row["source"] == row["label"] for row in rows)
+
+
+def _side(both: Sequence[tuple[Row, Row]], metric: str, side: int) -> list[float | None]:
+    return [_number(pair[side].get(metric)) for pair in both]
+
+
+def _patients(both: Sequence[tuple[Row, Row]]) -> list[str]:
+    return [str(group_of(row)) for row, _ in both]
 
 
 def _number(value: object) -> float | None:

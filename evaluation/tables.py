@@ -56,6 +56,15 @@ def interval(estimate: Mapping[str, float | int | None] | None, decimals: int = 
     return f"{mean} [{number(estimate['low'], decimals)}, {number(estimate['high'], decimals)}]"
 
 
+def p_value(p: float) -> str:
+    """Write a p-value to three decimals, never as 0.
+
+    >>> p_value(0.0123), p_value(0.0004), p_value(1.0)
+    ('p .012', 'p < .001', 'p 1.000')
+    """
+    return "p < .001" if p < 0.001 else f"p {number(p, 3)}"
+
+
 def csv_text(
     rows: Iterable[Mapping[str, Cell]], columns: Sequence[str], *, header: bool = True
 ) -> str:

@@ -110,7 +110,12 @@ def test_the_fixed_lines_work_one_after_the_other(films, tiny_bundle_path, tmp_p
     assert cfgen("compare", *runs.values(), "--out", tmp_path / "table") == 0
     table = capsys.readouterr().out
     assert all(f"| {method} " in table for method in runs)
-    assert {file.suffix for file in (tmp_path / "table").iterdir()} == {".md", ".csv", ".tex"}
+    assert {file.suffix for file in (tmp_path / "table").iterdir()} == {
+        ".md",
+        ".csv",
+        ".tex",
+        ".png",
+    }
     assert cfgen("report", runs["pixel"]) == 0
     page = runs["pixel"] / "report.html"
     assert capsys.readouterr().out == f"{page}\n"

@@ -36,6 +36,7 @@ def measures_of(i, strength):
         "flip": valid,
         "ssim": 0.9 + i / 1000,
         "l1": 0.01234,
+        "l2": 1.0 + i / 10,
         "judge_one_follows_valid": float(i % 2) if valid else None,
     }
 
@@ -113,7 +114,7 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
 
 
 def test_those_classified_correctly_stand_beside(tmp_path):
-    everything, correct = table(compare([evaluated(tmp_path / "a", [*range(8)])], tmp_path))
+    everything, correct = table(compare([evaluated(tmp_path / "a", [*range(8)])], tmp_path))[:2]
     assert (everything["n"], correct["n"]) == ("8", "6")
     # A Frechet ratio is of all attempted.
     column = "Frechet ratio (net), to B"
@@ -164,6 +165,59 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(ValueError, match="can be written"):
         compare([evaluated(tmp_path / "a", [1, 2])], tmp_path / "out")
+
+
+def test_the_first_run_is_held_against_each_other_sample_by_sample(tmp_path):
+    runs = [
+        evaluated(tmp_path / "a", [*range(8)], strength=8),
+        evaluated(tmp_path / "b", [*range(8)], strength=0),
+        evaluated(tmp_path / "c", [*range(2, 8)], strength=8),
+    ]
+    text = compare(runs, tmp_path / "out")
+    with (tmp_path / "out/paired.csv").open() as file:
+        rows = {(row["control"], row["metric"]): row for row in csv.DictReader(file)}
+    assert {control for control, _ in rows} == {"b", "c"}
+    # All eight differ by 1: two of the 2^8 flips reach that; the table has eight tests, of which
+    # the two of what b's judge follows have no pairs.
+    valid = rows["b", "valid"]
+    assert [float(valid[key]) for key in ("mean", "low", "high", "n")] == [1, 1, 1, 8]
+    tests = sum(row["p"] != "" for row in rows.values())
+    assert float(valid["p"]) == 2 / 2**8
+    assert float(valid["p_holm"]) == tests * 2 / 2**8
+    assert rows["c", "l2"]["n"] == "6"
+    assert f"1.00 [1.00, 1.00], p .{round(1000 * tests * 2 / 2**8):03d}" in text
+    assert "## a minus each other run" in text
+
+
+def test_the_front_counts_what_took_longer_as_not_valid(tmp_path):
+    runs = [evaluated(tmp_path / name, [*range(8)], strength=8) for name in ("a", "b")]
+    cheap = {"b": {"ratio": 1.0}}
+    summary = json.loads((runs[1] / "summary.json").read_text())
+    (runs[1] / "summary.json").write_text(json.dumps(summary | {"frechet": {"net": cheap}}))
+    compare(runs, tmp_path / "out", budget=12.0)
+    first = (tmp_path / "out/pareto.csv").read_text()
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(first))}
+    # Evaluations are 10 to 17: three of eight are within 12.
+    assert float(rows["a"]["within"]) == float(rows["a"]["validity"]) == 3 / 8
+    assert float(rows["a"]["proximity"]) == pytest.approx(1.35)
+    # Equal in validity and proximity, b is the more realistic.
+    assert (rows["a"]["front"], rows["b"]["front"]) == ("0", "1")
+    compare(runs, tmp_path / "again", budget=12.0)
+    assert (tmp_path / "again/pareto.csv").read_text() == first
+    assert (tmp_path / "again/pareto.png").is_file()
+    text = compare(runs, tmp_path / "out")
+    assert "At 14 passes of the classifier" in text
+    assert text.endswith((tmp_path / "out/pareto.md").read_text())
+
+
+def test_a_run_whose_realism_is_not_known_is_on_no_front(tmp_path):
+    run = evaluated(tmp_path / "a", [*range(8)])
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"frechet": {}}))
+    compare([run], tmp_path / "out")
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "out/pareto.csv").read_text()))
+    assert (row["realism"], row["front"]) == ("", "0")
+    assert (tmp_path / "out/paired.csv").read_text().count("\n") == 1
 
 
 def test_latex_escapes_what_would_break_it():

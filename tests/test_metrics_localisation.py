@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate1d
 from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -43,6 +44,54 @@ def test_a_change_all_over_is_inside_as_often_as_chance_has_it():
     assert metrics.inside_ratio(change, ~mask).tolist() == pytest.approx([1, 0])
     assert metrics.inside_ratio(change, torch.zeros_like(mask)).isnan().all()
     assert metrics.inside_ratio(torch.zeros_like(change), mask).isnan().all()
+
+
+def test_the_strongest_pixels_overlap_as_sets_do():
+    factual, image = pair(size=20, n=4)
+    change, mask = image - factual, torch.rand(image.shape) < 0.3
+    found = metrics.strongest_iou(change, mask)
+    for k in range(4):
+        values, inside = np.abs(exact(change)[k]), set(np.flatnonzero(exact(mask)[k]))
+        strongest = set(np.argsort(-values)[: len(inside)])
+        expected = len(strongest & inside) / len(strongest | inside)
+        assert float(found[k]) == pytest.approx(expected)
+    assert metrics.strongest_iou(mask * -0.1, mask).tolist() == [1] * 4
+    assert metrics.strongest_iou(torch.zeros_like(change), mask).isnan().all()
+    assert metrics.strongest_iou(change, torch.zeros_like(mask)).isnan().all()
+
+
+def test_pixels_that_did_not_change_are_not_among_the_strongest():
+    mask = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    change = torch.zeros(1, 1, 4, 4)
+    change[..., 0, :2] = 1
+    assert float(metrics.strongest_iou(change, mask)) == pytest.approx(2 / 16)
+
+
+def test_the_pointing_game_is_decided_after_smoothing_written_out():
+    factual, image = pair(size=24, n=6)
+    change = image - factual
+    offsets = np.arange(-4, 5)
+    window = np.exp(-(offsets**2) / 2)
+    window /= window.sum()
+    mask = torch.rand(change.shape) < 0.5
+    expected = []
+    for k in range(6):
+        once = correlate1d(np.abs(change[k, 0].double().numpy()), window, 0, mode="reflect")
+        twice = correlate1d(once, window, 1, mode="reflect")
+        expected.append(float(mask[k, 0].numpy()[np.unravel_index(twice.argmax(), twice.shape)]))
+    assert metrics.pointing_game(change, mask).tolist() == expected
+    assert metrics.pointing_game(-change, ~mask).tolist() == [1 - hit for hit in expected]
+    assert metrics.pointing_game(torch.zeros_like(change), mask).isnan().all()
+    assert metrics.pointing_game(change, torch.zeros_like(mask)).isnan().all()
+
+
+def test_a_patch_outweighs_a_single_brighter_pixel():
+    change = torch.zeros(1, 1, 16, 16)
+    change[..., 2, 2], change[..., 8:12, 8:12] = 1.0, -0.5
+    patch = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    patch[..., 8:12, 8:12] = True
+    assert float(metrics.pointing_game(change, patch)) == 1
+    assert float(metrics.pointing_game(change, patch, sigma=0.1)) == 0
 
 
 def test_ssim_outside_is_the_mean_of_torchmetrics_map_there():

@@ -199,6 +199,10 @@ def test_the_true_counterfactual_is_known_on_the_phantom(tmp_path):
     assert rows[0]["ssim_truth"] == pytest.approx(1)
     assert rows[0]["l2_truth"] == 0
     assert rows[0]["energy_in_opacity"] > 0.9
+    # The opacity's mask is where the truth differs most: no other place is changed as much.
+    assert (rows[0]["iou_opacity"], rows[0]["pointing_opacity"]) == (1, 1)
+    assert rows[0]["ssim_outside_opacity"] > rows[0]["ssim"]
+    assert (rows[2]["iou_opacity"], rows[2]["ssim_outside_opacity"]) == (None, pytest.approx(1))
     assert rows[0]["l2_truth_factual"] == pytest.approx(rows[0]["l2"])
     assert rows[2]["ssim_truth"] == rows[2]["ssim_truth_factual"] < 1
     assert rows[2]["energy_in_opacity"] is None
@@ -206,7 +210,7 @@ def test_the_true_counterfactual_is_known_on_the_phantom(tmp_path):
     assert rows[0]["inside_ratio"] > 2
     assert rows[0]["energy_in_marker"] is None
     # Asked for the class that it is, its true counterfactual of the other class says nothing.
-    assert rows[3]["ssim_truth"] is None
+    assert rows[3]["ssim_truth"] is rows[3]["iou_opacity"] is None
 
 
 def test_energy_in_the_marker_is_known_of_phantoms_with_one(tmp_path):

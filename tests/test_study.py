@@ -24,8 +24,9 @@ from evaluation import plausibility, study_plan
 from evaluation import search as searching
 from evaluation import study as module
 from evaluation.frontier import frontier, points
+from evaluation.paired import by_target, of_all, paired_csv, paired_table
 from evaluation.runs import Run, read_run
-from evaluation.study_controls import against, blend_at, matched, paired_csv, paired_table
+from evaluation.study_controls import blend_at, matched
 from evaluation.study_faith import likeness
 from evaluation.study_marker import on_marker
 from evaluation.study_plan import classifier_rows, family, first_rows, matched_rows
@@ -176,7 +177,7 @@ def test_differences_are_of_the_same_samples_patients_drawn_whole():
             {"judge_one_follows": 0.0, "ssim": 0.0, "source": "BRIGHT"},  # had been wrong
         ],
     )
-    found = {one.metric: one for one in against(method, [control])}
+    found = {one.metric: one for one in by_target(method, [control])}
     assert set(found) == {"judge_one_follows", "ssim"}
     follow, ssim = found["judge_one_follows"].difference, found["ssim"].difference
     assert (follow.mean, follow.n) == (pytest.approx(2 / 3), 3)
@@ -185,10 +186,26 @@ def test_differences_are_of_the_same_samples_patients_drawn_whole():
     assert follow.low == pytest.approx(0.5)
     assert follow.high == pytest.approx(1.0)
     table = paired_table([*found.values()])
-    assert "| random-alone | BRIGHT | 4 | .67 [.50, 1.00] |" in re.sub(" +", " ", table)
-    assert f"random-alone,BRIGHT,judge_one_follows,{follow.mean},0.5,1.0,3" in paired_csv(
+    # Two patients whose sums have one sign: half of the four flips reach that far. Twice .5 is 1.
+    assert [one.p for one in found.values()] == [0.5, 0.5]
+    assert "| random-alone | BRIGHT | 4 | .67 [.50, 1.00], p 1.000 |" in re.sub(" +", " ", table)
+    assert f"random-alone,BRIGHT,judge_one_follows,{follow.mean},0.5,1.0,3,0.5,1.0" in paired_csv(
         [*found.values()]
     )
+    # The one that had been wrong is among all attempted.
+    everything = {one.metric: one for one in of_all(method, [control])}
+    assert (everything["ssim"].difference.n, everything["ssim"].target) == (5, None)
+
+
+def test_p_values_are_corrected_for_all_tests_of_a_table():
+    method = measured("prior", [{"judge_one_follows": 1.0, "ssim": 0.9} for _ in range(20)])
+    beaten = measured("pixel", [{"judge_one_follows": 0.0, "ssim": 0.9} for _ in range(20)])
+    alike = measured("twin", [{"judge_one_follows": 1.0, "ssim": 0.9} for _ in range(20)])
+    found = {(one.control, one.metric): one for one in of_all(method, [beaten, alike])}
+    follow = found["pixel", "judge_one_follows"]
+    # Ten patients, all of one sign: two of the 2^10 flips, in a table of four tests.
+    assert (follow.p, follow.p_holm) == (2 / 2**10, 8 / 2**10)
+    assert {one.p_holm for one in found.values() if one is not follow} == {1.0}
 
 
 def at_similarity(name, ssim, follows):

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from cfgen.metrics.activations import LayerChange, activation_change
+from cfgen.metrics.clusters import kmeans, silhouette
+from cfgen.metrics.contrast import contrast
 from cfgen.metrics.diversity import Diversity, diversity
 from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
 from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
 from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
-from cfgen.metrics.localisation import energy_inside, inside_ratio, ssim_outside
+from cfgen.metrics.localisation import (
+    energy_inside,
+    inside_ratio,
+    pointing_game,
+    ssim_outside,
+    strongest_iou,
+)
+from cfgen.metrics.pareto import pareto_front
 from cfgen.metrics.plausibility import judge_follow, overshoot
 from cfgen.metrics.proximity import changed_fraction, l1, l2, linf
 from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
@@ -16,7 +25,9 @@ from cfgen.metrics.statistics import (
     Estimate,
     bootstrap_interval,
     estimate,
+    holm,
     paired_difference,
+    sign_flip_p,
 )
 from cfgen.metrics.template import mean_pairwise_cosine, share_explained_by_mean
 from cfgen.metrics.validity import flip, valid
@@ -30,6 +41,7 @@ __all__ = [
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
+    "contrast",
     "diversity",
     "energy_inside",
     "estimate",
@@ -37,10 +49,12 @@ __all__ = [
     "frechet_distance",
     "frechet_ratio",
     "high_frequency_share",
+    "holm",
     "inside_ratio",
     "judge_follow",
     "kernel_comparison",
     "kernel_distance",
+    "kmeans",
     "l1",
     "l2",
     "linf",
@@ -50,11 +64,16 @@ __all__ = [
     "overshoot",
     "own_is_nearest",
     "paired_difference",
+    "pareto_front",
+    "pointing_game",
     "psnr",
     "same_group_is_nearest",
     "share_explained_by_mean",
+    "sign_flip_p",
+    "silhouette",
     "ssim",
     "ssim_map",
     "ssim_outside",
+    "strongest_iou",
     "valid",
 ]
