@@ -66,6 +66,10 @@ METRICS = {
         "MS-SSIM", 3, "multi-scale SSIM of both; fewer scales below 176 pixels a side"
     ),
     "psnr": Metric("PSNR", 1, "in dB; identical images, infinite, are left out of mean and n"),
+    "gmsd": Metric("GMSD", 3, "gradient magnitude similarity deviation; 0 is alike (by piq)"),
+    "fsim": Metric("FSIM", 3, "feature similarity of the grey images; 1 is alike (by piq)"),
+    "haarpsi": Metric("HaarPSI", 3, "Haar wavelet perceptual similarity; 1 is alike (by piq)"),
+    "vif": Metric("VIFp", 3, "visual information fidelity in pixels; 1 is alike (by piq)"),
     "l1": Metric("L1", 3, "mean absolute change of a pixel, of a range of 1"),
     "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
     "linf": Metric("L-inf", 2, "largest change of a pixel"),

@@ -67,6 +67,7 @@ class Instruments:
         prior: of its codes, where there is one.
         phantom: maps a sample's path to its phantom, where the images are phantoms; these have
             masks of their own.
+        perceptual: whether piq is asked, too.
         device: where the images are sent before a model sees them.
     """
 
@@ -78,6 +79,7 @@ class Instruments:
     autoencoder: Autoencoder | None = None
     prior: Prior | None = None
     phantom: Callable[[str], Phantom] | None = None
+    perceptual: bool = False
     device: str = "cpu"
 
     def views(self) -> dict[str, Callable[[Images], Features]]:
@@ -119,6 +121,8 @@ def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> list[Ro
 
 def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
     columns = _proximity(batch) | asked(batch, instruments.classifier)
+    if instruments.perceptual:
+        columns |= metrics.perceptual(batch.factual, batch.image)
     for name, judge in instruments.judges.items():
         columns |= judged(batch, name, judge, columns["valid"])
     if instruments.judges:

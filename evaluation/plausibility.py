@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,9 @@ DRIFT = 0.01
 _LOG = logging.getLogger(__name__)
 
 
-def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dict:
+def evaluate(
+    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+) -> dict:
     """Evaluate a run; write metrics.csv, cout.csv, summary.json and summary.md beside it.
 
     Where there is a calibrated verdict model, evidence.csv and verdicts.csv too.
@@ -44,6 +47,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
 
     Returns:
         The summary as in summary.json.
@@ -54,7 +58,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     found = read_run(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = load_bundle(found.config["bundle"], found.config.get("classifier"), device)
-    instruments = _instruments(found, bundle, judges)
+    instruments = replace(_instruments(found, bundle, judges), perceptual=perceptual)
     scores, curves = transitions(found, bundle.classifier, bundle.device, batch_size)
     measured = [
         {**row, "cout": score}
@@ -80,7 +84,9 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     return summary
 
 
-def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) -> str:
+def evaluate_run(
+    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+) -> str:
     """Evaluate a run and return the summary for reading, as in summary.md.
 
     Args:
@@ -88,8 +94,9 @@ def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) ->
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
     """
-    return to_markdown(evaluate(run, judges, batch_size))
+    return to_markdown(evaluate(run, judges, batch_size, perceptual))
 
 
 def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:

@@ -17,6 +17,7 @@ from cfgen.metrics.interpretability import im1, im2
 from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
 from cfgen.metrics.localisation import energy_inside, inside_ratio, ssim_outside
 from cfgen.metrics.manifold import Coverage, PrecisionRecall, coverage, precision_recall
+from cfgen.metrics.perceptual import perceptual
 from cfgen.metrics.plausibility import judge_follow, non_adversarial, overshoot
 from cfgen.metrics.proximity import changed_fraction, l1, l2, linf, sparsity
 from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
@@ -71,6 +72,7 @@ __all__ = [
     "overshoot",
     "own_is_nearest",
     "paired_difference",
+    "perceptual",
     "precision_recall",
     "psnr",
     "reversibility",
