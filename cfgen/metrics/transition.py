@@ -34,7 +34,7 @@ def transition(factual: Images, image: Images, steps: int) -> Iterator[Images]:
     """
     if steps < 1:
         raise ValueError(f"expected 1 step or more, got {steps}; give 16, say.")
-    order = (image - factual).abs().flatten(1).argsort(1, descending=True, stable=True)
+    order = (image - factual).abs().flatten(1).argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     rank = torch.empty_like(order).scatter(1, order, places).view_as(factual)
     for step in range(steps + 1):
