@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
     "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run"),
+    "axioms": ("evaluation.axioms:axioms", "search again from a run's images: is it consistent?"),
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
     "verdict": (
         "evaluation.verdict_study:verdict",
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[str, str]] = {
 }
 POSITIONAL = {
     "evaluate": "run",
+    "axioms": "run",
     "compare": "runs",
     "verdict": "runs",
     "audit": "run",

@@ -13,16 +13,26 @@ from evaluation.tables import Cell
 _BEFORE_JUDGES = ("valid", "flip")
 _AFTER_JUDGES = (
     "panel_follows",
+    "non_adversarial",
+    "p_change",
+    "cout",
     "border_shift",
     "ssim",
     "ssim_outside",
     "ms_ssim",
     "psnr",
+    "gmsd",
+    "fsim",
+    "haarpsi",
+    "vif",
     "l1",
     "l2",
     "linf",
     "changed",
+    "sparsity",
     "high_frequency",
+    "im1",
+    "im2",
     "energy_in_opacity",
     "iou_opacity",
     "pointing_opacity",
@@ -121,12 +131,14 @@ def _on_real(judge: str) -> Sequence[_Measure]:
 
 
 def _distances(network: str) -> Sequence[_Measure]:
-    kernel = ("kernel", network)
+    kernel, coverage = ("kernel", network), ("coverage", network)
     high = f"kernel distance of real images ({network}), 95th percentile"
     return (
         _Measure(f"Frechet ratio ({network})", 2, ("frechet", network), "ratio"),
         _Measure(f"kernel distance ({network})", 4, kernel, "distance"),
         _Measure(high, 4, kernel, "real_high"),
+        _Measure(f"precision ({network})", 2, coverage, "precision"),
+        _Measure(f"recall ({network})", 2, coverage, "recall"),
     )
 
 

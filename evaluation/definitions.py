@@ -23,10 +23,25 @@ METRICS = {
     ),
     "p_target_factual": Metric("p before", 2, "calibrated p(target) of the factual"),
     "p_target": Metric("p after", 2, "calibrated p(target) of the counterfactual"),
+    "p_change": Metric(
+        "change of p", 2, "absolute change of calibrated p(target), whichever way it goes"
+    ),
+    "cout": Metric(
+        "COUT",
+        2,
+        "area under p(target) less that under p(source) while the counterfactual's pixels are "
+        "swapped in, those of most change first, in 16 sets; from -1 to 1, curves in cout.csv",
+    ),
     "panel_follows": Metric(
         "panel follows",
         2,
         "share of the judges that decide for the target, of those that had the factual right",
+    ),
+    "non_adversarial": Metric(
+        "non-adversarial",
+        2,
+        "share of the judges whose decision becomes the target, of those where it was not before; "
+        "of counterfactuals that flip the classifier, whatever the label",
     ),
     "border_shift": Metric(
         "border shift",
@@ -51,12 +66,34 @@ METRICS = {
         "MS-SSIM", 3, "multi-scale SSIM of both; fewer scales below 176 pixels a side"
     ),
     "psnr": Metric("PSNR", 1, "in dB; identical images, infinite, are left out of mean and n"),
+    "gmsd": Metric("GMSD", 3, "gradient magnitude similarity deviation; 0 is alike (by piq)"),
+    "fsim": Metric("FSIM", 3, "feature similarity of the grey images; 1 is alike (by piq)"),
+    "haarpsi": Metric("HaarPSI", 3, "Haar wavelet perceptual similarity; 1 is alike (by piq)"),
+    "vif": Metric("VIFp", 3, "visual information fidelity in pixels; 1 is alike (by piq)"),
     "l1": Metric("L1", 3, "mean absolute change of a pixel, of a range of 1"),
     "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
     "linf": Metric("L-inf", 2, "largest change of a pixel"),
     "changed": Metric("changed", 3, "share of pixels changed by more than 0.05"),
+    "sparsity": Metric(
+        "Hoyer sparsity",
+        2,
+        "of the change: 1 where one pixel changes, 0 where all change alike, .2 for noise",
+    ),
     "high_frequency": Metric(
         "high frequency", 3, "share of squared change above 1/8 cycle a pixel; noise has .95"
+    ),
+    "im1": Metric(
+        "IM1",
+        3,
+        "squared error of the prior in rebuilding the counterfactual's code as the target, over "
+        "that as the source; below 1 it reads rather as the target. A variant: the prior, "
+        "denoising from noise level .4, stands in for autoencoders of one class each",
+    ),
+    "im2": Metric(
+        "IM2",
+        4,
+        "squared difference of the same rebuilt as the target and as any class, over the L1 norm "
+        "of the code; a variant likewise, and of one prior only",
     ),
     "reconstruction_flips": Metric(
         "reconstruction flips",
@@ -116,6 +153,12 @@ _JUDGE_METRICS = {
     ),
     "follows": Metric(
         "{} follows", 2, "the same, valid or not: of all whose factual the judge {} had right"
+    ),
+    "flips": Metric(
+        "{} flips",
+        2,
+        "the decision of the judge {} becomes the target; of those where it was not to begin with, "
+        "whatever the label",
     ),
     "factual_right": Metric(
         "{} right on factuals", 2, "accuracy of the judge {} on the factuals, real images"

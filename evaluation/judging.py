@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,8 @@ from cfgen.objectives import class_log_odds
 from cfgen.types import Labels, Logits, LogOdds
 from evaluation.batches import Batch
 from evaluation.runs import Row
+
+Curve = Float[Tensor, "batch points"]
 
 VALID = 0.9
 """Calibrated probability from which a counterfactual is valid."""
@@ -30,7 +32,7 @@ def asked(batch: Batch, classifier: Classifier) -> dict[str, Tensor]:
     Raises:
         ValueError: a source of the run is none of its classes.
     """
-    goals = _Goals.of(batch, classifier)
+    goals = Goals.of(batch, classifier.classes)
     before, after = classifier(batch.factual), classifier(batch.image)
     there = goals.met(classifier.decide(before))
     flips = goals.met(classifier.decide(after))
@@ -38,6 +40,7 @@ def asked(batch: Batch, classifier: Classifier) -> dict[str, Tensor]:
     return {
         "p_target_factual": goals.probability(before),
         "p_target": probability,
+        "p_change": metrics.confidence_change(goals.probability(before), probability),
         "valid": metrics.valid(probability, VALID - ROUNDING),
         "flip": torch.where(there, torch.nan, flips.float()),
     }
@@ -51,12 +54,13 @@ def judged(
     Raises:
         ValueError: a source of the run is none of its classes.
     """
-    goals = _Goals.of(batch, judge)
+    goals = Goals.of(batch, judge.classes)
     before, after = judge(batch.factual), judge(batch.image)
     truth, predicted, arrived = goals.truth(), judge.decide(before), judge.decide(after)
     follows = metrics.judge_follow(predicted, arrived, truth, goals.aim(arrived))
     follows = torch.where(goals.met(truth), torch.nan, follows)
     right = torch.where(goals.label == NOWHERE, torch.nan, (predicted == goals.label).float())
+    there, flips = goals.met(predicted), goals.met(arrived)
     prefix = f"judge_{name}"
     return {
         f"{prefix}_factual_right": right,
@@ -65,6 +69,7 @@ def judged(
         f"{prefix}_log_odds": goals.log_odds(after),
         f"{prefix}_follows_valid": torch.where(valid, follows, torch.nan),
         f"{prefix}_follows": follows,
+        f"{prefix}_flips": torch.where(there, torch.nan, flips.float()),
     }
 
 
@@ -73,24 +78,49 @@ def panel_follows(columns: Mapping[str, Tensor], judges: Iterable[str]) -> Float
     return torch.stack([columns[f"judge_{name}_follows"] for name in judges]).nanmean(0)
 
 
+def non_adversarial(
+    columns: Mapping[str, Tensor], judges: Iterable[str]
+) -> Float[Tensor, " batch"]:
+    """Share of the judges that flip where the classifier does; NaN elsewhere."""
+    theirs = torch.stack([columns[f"judge_{name}_flips"] for name in judges])
+    return metrics.non_adversarial(columns["flip"], theirs)
+
+
+def transition(batch: Batch, classifier: Classifier, steps: int) -> tuple[Curve, Curve]:
+    """Probability of target and source while a counterfactual's pixels are swapped in.
+
+    Raises:
+        ValueError: a source of the run is none of its classes.
+    """
+    goals = Goals.of(batch, classifier.classes)
+    seen = [classifier(images) for images in metrics.transition(batch.factual, batch.image, steps)]
+    target = torch.stack([goals.probability(logits) for logits in seen], 1)
+    return target, torch.stack([goals.source_probability(logits) for logits in seen], 1)
+
+
 def border_shift(batch: Batch, border: Classifier) -> LogOdds:
     """By how much the target's log-odds rise for a judge that does not see the lungs."""
-    goals = _Goals.of(batch, border)
+    goals = Goals.of(batch, border.classes)
     return goals.log_odds(border(batch.image)) - goals.log_odds(border(batch.factual))
 
 
 @dataclass(frozen=True)
-class _Goals:
-    """The classes of some samples as a classifier's indices."""
+class Goals:
+    """The classes of some samples as a model's indices."""
 
     label: Labels
     source: Labels
     target: Labels
 
     @staticmethod
-    def of(batch: Batch, classifier: Classifier) -> _Goals:
+    def of(batch: Batch, classes: Sequence[str]) -> Goals:
+        """Look the classes up; one that is not among the model's is `NOWHERE`.
+
+        Raises:
+            ValueError: a source is none of them.
+        """
         device = batch.image.device
-        return _Goals(*(_indices(batch.rows, name, classifier, device) for name in _CLASS_COLUMNS))
+        return Goals(*(_indices(batch.rows, name, classes, device) for name in _CLASS_COLUMNS))
 
     def truth(self) -> Labels:
         """The true class, and where it is not known the one that the classifier saw."""
@@ -100,8 +130,11 @@ class _Goals:
         """Probability of the target; of any class but the source where the target is no class."""
         probabilities = logits.softmax(1)
         target = probabilities.gather(1, self.target.clamp_min(0)[:, None])[:, 0]
-        source = probabilities.gather(1, self.source.clamp_min(0)[:, None])[:, 0]
-        return torch.where(self.target == NOWHERE, 1 - source, target)
+        return torch.where(self.target == NOWHERE, 1 - self.source_probability(logits), target)
+
+    def source_probability(self, logits: Logits) -> Float[Tensor, " batch"]:
+        """Probability of the source."""
+        return logits.softmax(1).gather(1, self.source[:, None])[:, 0]
 
     def log_odds(self, logits: Logits) -> LogOdds:
         """Log-odds of the same."""
@@ -122,8 +155,8 @@ class _Goals:
 _CLASS_COLUMNS = ("label", "source", "target")
 
 
-def _indices(rows: list[Row], column: str, classifier: Classifier, device: torch.device) -> Labels:
-    known = {name: index for index, name in enumerate(classifier.classes)}
+def _indices(rows: list[Row], column: str, classes: Sequence[str], device: torch.device) -> Labels:
+    known = {name: index for index, name in enumerate(classes)}
     if column == "source" and any(row[column] not in known for row in rows):
         strange = next(row[column] for row in rows if row[column] not in known)
         raise ValueError(

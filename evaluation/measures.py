@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 
 from cfgen import metrics
@@ -17,12 +18,22 @@ from cfgen.data.phantom import CLASSES as PHANTOM_CLASSES
 from cfgen.data.phantom import Phantom
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.classifier import Classifier
+from cfgen.models.prior import Prior, rebuild
 from cfgen.types import Images
 from evaluation.batches import Batch, batches
-from evaluation.judging import asked, border_shift, judged, panel_follows
+from evaluation.judging import (
+    NOWHERE,
+    Goals,
+    asked,
+    border_shift,
+    judged,
+    non_adversarial,
+    panel_follows,
+)
 from evaluation.runs import Row, Run
 
 Masks = Bool[Tensor, "batch 1 height width"]
+Features = Float[Tensor, "batch features"]
 
 
 class FeatureNetwork(NamedTuple):
@@ -37,6 +48,11 @@ class FeatureNetwork(NamedTuple):
     network: Classifier
 
 
+CODES = "autoencoder"
+"""What the autoencoder's codes are called where sets of images are compared in them."""
+_CODE_SIDE = 4
+
+
 @dataclass(frozen=True)
 class Instruments:
     """What a run is measured with.
@@ -48,8 +64,10 @@ class Instruments:
         features: the network for distances of sets of images, where there is one.
         lungs: from images to masks of the lungs, where there is a segmenter.
         autoencoder: the one searched with, where there is one.
+        prior: of its codes, where there is one.
         phantom: maps a sample's path to its phantom, where the images are phantoms; these have
             masks of their own.
+        perceptual: whether piq is asked, too.
         device: where the images are sent before a model sees them.
     """
 
@@ -59,8 +77,23 @@ class Instruments:
     features: FeatureNetwork | None = None
     lungs: Callable[[Images], Masks] | None = None
     autoencoder: Autoencoder | None = None
+    prior: Prior | None = None
     phantom: Callable[[str], Phantom] | None = None
+    perceptual: bool = False
     device: str = "cpu"
+
+    def views(self) -> dict[str, Callable[[Images], Features]]:
+        """From images to what sets of them are compared in, by name.
+
+        The codes as 4 x 4 block means: whole ones have more places than sets have images.
+        """
+        found: dict[str, Callable[[Images], Features]] = {}
+        if self.features is not None:
+            found[self.features.name] = self.features.network.features
+        if self.autoencoder is not None:
+            encode = self.autoencoder.encode
+            found[CODES] = lambda images: adaptive_avg_pool2d(encode(images), _CODE_SIDE).flatten(1)
+        return found
 
 
 @torch.inference_mode()
@@ -88,14 +121,19 @@ def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> list[Ro
 
 def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
     columns = _proximity(batch) | asked(batch, instruments.classifier)
+    if instruments.perceptual:
+        columns |= metrics.perceptual(batch.factual, batch.image)
     for name, judge in instruments.judges.items():
         columns |= judged(batch, name, judge, columns["valid"])
     if instruments.judges:
         columns["panel_follows"] = panel_follows(columns, instruments.judges)
+        columns["non_adversarial"] = non_adversarial(columns, instruments.judges)
     if instruments.border is not None:
         columns["border_shift"] = border_shift(batch, instruments.border)
     if instruments.autoencoder is not None:
         columns |= _reconstructed(batch, instruments.classifier, instruments.autoencoder)
+        if instruments.prior is not None:
+            columns |= _interpretable(batch, instruments.autoencoder, instruments.prior)
     if instruments.phantom is not None:
         phantoms = _drawn(batch, instruments.phantom)
         columns |= _placed(batch, _stack(phantoms, "lungs", batch.image.device))
@@ -121,6 +159,7 @@ def _proximity(batch: Batch) -> dict[str, Tensor]:
         "l2": metrics.l2(*pair),
         "linf": metrics.linf(*pair),
         "changed": metrics.changed_fraction(*pair),
+        "sparsity": metrics.sparsity(*pair),
         "high_frequency": metrics.high_frequency_share(batch.image - batch.factual),
         "ssim": metrics.ssim(*pair),
         "ms_ssim": metrics.ms_ssim(*pair),
@@ -147,6 +186,23 @@ def _reconstructed(
     return {
         "ssim_reconstruction": metrics.ssim(reconstruction, batch.image),
         "reconstruction_flips": before != after,
+    }
+
+
+def _interpretable(batch: Batch, autoencoder: Autoencoder, prior: Prior) -> dict[str, Tensor]:
+    """How well the prior rebuilds the code as of its classes; NaN where the target is no class."""
+    goals = Goals.of(batch, prior.classes)
+    codes = autoencoder.encode(batch.image)
+    known = goals.target != NOWHERE
+    any_class = torch.full_like(goals.source, prior.no_class)
+    by_target, by_source, by_any = (
+        rebuild(prior, codes, label)
+        for label in (goals.target.where(known, any_class), goals.source, any_class)
+    )
+    itself = prior.standardised(codes)
+    return {
+        "im1": torch.where(known, metrics.im1(itself, by_target, by_source), torch.nan),
+        "im2": torch.where(known, metrics.im2(itself, by_target, by_any), torch.nan),
     }
 
 

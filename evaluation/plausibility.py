@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +15,15 @@ from torch import nn
 from cfgen.data import phantom
 from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
+from evaluation.distances import distances
 from evaluation.draws import DEFINITION, diversity_of_draws
 from evaluation.measures import FeatureNetwork, Instruments, measure
 from evaluation.real import Seen, look, real_images
-from evaluation.realism import DEFINITIONS, distances, identity, judges_on_real, take, templates
+from evaluation.realism import DEFINITIONS, identity, judges_on_real, take, templates
 from evaluation.runs import Row, Run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
+from evaluation.transitions import transitions, write_curves
 from evaluation.verdicts import give_verdicts
 from evaluation.writing import write_file
 
@@ -31,8 +34,10 @@ DRIFT = 0.01
 _LOG = logging.getLogger(__name__)
 
 
-def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dict:
-    """Evaluate a run; write metrics.csv, summary.json and summary.md into its folder.
+def evaluate(
+    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+) -> dict:
+    """Evaluate a run; write metrics.csv, cout.csv, summary.json and summary.md beside it.
 
     Where there is a calibrated verdict model, evidence.csv and verdicts.csv too.
 
@@ -43,6 +48,7 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
 
     Returns:
         The summary as in summary.json.
@@ -53,8 +59,12 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     found = read_run(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = load_bundle(found.config["bundle"], found.config.get("classifier"), device)
-    instruments = _instruments(found, bundle, judges)
-    measured = measure(found, instruments, batch_size)
+    instruments = replace(_instruments(found, bundle, judges), perceptual=perceptual)
+    scores, curves = transitions(found, bundle.classifier, bundle.device, batch_size)
+    measured = [
+        {**row, "cout": score}
+        for row, score in zip(measure(found, instruments, batch_size), scores, strict=True)
+    ]
     notes = _missing(found) + _drift(found, bundle, measured)
     real: dict[str, Seen] = {}
     try:
@@ -69,13 +79,16 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     summary["verdicts"] = give_verdicts(found, bundle, instruments.judges, batch_size)
     for note in notes:
         _LOG.warning(note)
+    write_curves(found, curves)
     write_file(run / "metrics.csv", csv_text(measured, tuple(measured[0])))
     write_file(run / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     write_file(run / "summary.md", to_markdown(summary))
     return summary
 
 
-def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) -> str:
+def evaluate_run(
+    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+) -> str:
     """Evaluate a run and return the summary for reading, as in summary.md.
 
     Args:
@@ -83,8 +96,9 @@ def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) ->
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
     """
-    return to_markdown(evaluate(run, judges, batch_size))
+    return to_markdown(evaluate(run, judges, batch_size, perceptual))
 
 
 def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
@@ -100,6 +114,7 @@ def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
         features=_feature_network(bundle.development) or _feature_network(panel),
         lungs=bundle.segmenter.lungs if bundle.has("segmenter") else None,
         autoencoder=bundle.autoencoder if bundle.has("autoencoder") else None,
+        prior=bundle.prior if bundle.has("prior") else None,
         phantom=partial(phantom.of_path, size=bundle.size) if is_phantom else None,
         device=bundle.device,
     )
@@ -137,9 +152,8 @@ def _together(
     """Return the measures of the run's images together, under the keys of `DEFINITIONS`."""
     taken = take(run, instruments, batch_size)
     rows = [{**sample, **own} for sample, own in zip(run.samples, measured, strict=True)]
-    name = instruments.features.name if instruments.features else ""
     return {
-        **distances(taken, real, name),
+        **distances(taken, real),
         "on_real": judges_on_real(rows, real, sorted(instruments.judges)),
         "changes": templates(taken),
         "identity": identity(taken),

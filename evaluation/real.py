@@ -57,13 +57,13 @@ class Seen:
 
     Attributes:
         patients: whose each image is; where that is not known, its path.
-        features: of the network for distances, where there is one.
+        features: what sets of images are compared in, by name.
         log_odds: of the class, by judge.
         right: whether the judge decides for the class, by judge.
     """
 
     patients: list[str]
-    features: Features | None
+    features: Mapping[str, Features]
     log_odds: Mapping[str, Float[Tensor, " images"]]
     right: Mapping[str, Bool[Tensor, " images"]]
 
@@ -104,14 +104,15 @@ def look(real: RealImages, instruments: Instruments, batch_size: int) -> dict[st
 
 def _look_at(real: RealImages, name: str, instruments: Instruments, batch_size: int) -> Seen:
     patients: list[str] = []
-    features: list[Tensor] = []
+    views = instruments.views()
+    features: dict[str, list[Tensor]] = {view: [] for view in views}
     log_odds: dict[str, list[Tensor]] = {judge: [] for judge in instruments.judges}
     right: dict[str, list[Tensor]] = {judge: [] for judge in instruments.judges}
     for samples, images in real.batches(name, batch_size):
         patients += [sample.patient or sample.path for sample in samples]
         placed = images.to(instruments.device)
-        if instruments.features is not None:
-            features.append(instruments.features.network.features(placed).cpu())
+        for view, see in views.items():
+            features[view].append(see(placed).cpu())
         for judge, network in instruments.judges.items():
             logits = network(placed)
             label = logits.new_full((len(logits),), network.classes.index(name)).long()
@@ -119,7 +120,7 @@ def _look_at(real: RealImages, name: str, instruments: Instruments, batch_size: 
             right[judge].append((network.decide(logits) == label).cpu())
     return Seen(
         patients,
-        torch.cat(features) if features else None,
+        {view: torch.cat(parts) for view, parts in features.items() if parts},
         {judge: torch.cat(parts) for judge, parts in log_odds.items() if parts},
         {judge: torch.cat(parts) for judge, parts in right.items() if parts},
     )

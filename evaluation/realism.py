@@ -12,10 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen import metrics
-from cfgen.metrics.draws import largest_draw
 from cfgen.types import Images
 from evaluation.batches import batches
-from evaluation.measures import Instruments
+from evaluation.measures import CODES, Instruments
 from evaluation.real import Seen
 from evaluation.runs import Row, Run
 from evaluation.summary import attempted, finite, group_of, target_of
@@ -32,13 +31,21 @@ DEFINITIONS = {
         "named, of the counterfactuals (all attempted) to real images of the target class from "
         "the same split, over that of such real images to those of other patients, the mean over "
         "100 draws at the same n; 1 is as close as real. Not an 'FID', which is Inception's. "
-        "Beside it that of the unchanged factuals"
+        "Beside it that of the unchanged factuals. Where the network is the autoencoder, in 4 x 4 "
+        "block means of its codes"
     ),
     "kernel": (
         "unbiased squared maximum mean discrepancy with the kernel (<x, y> / d + 1)^3 in the same "
         "features, of all attempted to the real images; beside it the mean and the 95th "
         "percentile of real images to those of other patients over 100 draws, and that of the "
         "unchanged factuals. Not a 'KID', which is Inception's"
+    ),
+    "coverage": (
+        "in the same features: precision, the share of the counterfactuals (all attempted) that "
+        "are no further from a real image than its third nearest real one is, and recall, the "
+        "share of the real images that are no further from a counterfactual than its third nearest "
+        "is; the mean over 20 draws at the same n. Beside them those of real images against real "
+        "images of other patients, and of the unchanged factuals"
     ),
     "on_real": (
         "how often the judge decides for the target on real images of the target class from the "
@@ -66,13 +73,13 @@ class Taken:
     Attributes:
         rows: of every sample.
         pixels: thumbnails of factuals and counterfactuals, in the order of the rows.
-        features: the same in the features of the network for distances, where there is one.
+        features: the same in what sets of images are compared in, by name.
         changes: of those attempted, by target, at most `MOST_CHANGES` each.
     """
 
     rows: list[Row]
     pixels: Float[Tensor, "2 samples blocks"]
-    features: Float[Tensor, "2 samples units"] | None
+    features: Mapping[str, Float[Tensor, "2 samples _"]]
     changes: Mapping[str, Images]
 
     def places(self) -> dict[str, list[int]]:
@@ -89,55 +96,22 @@ def take(run: Run, instruments: Instruments, batch_size: int) -> Taken:
     """Go through a run's images once, and keep of them what the measures of sets need."""
     rows: list[Row] = []
     pixels: list[Tensor] = []
-    features: list[Tensor] = []
+    views = instruments.views()
+    features: dict[str, list[Tensor]] = {view: [] for view in views}
     changes: dict[str, list[Tensor]] = {}
     for batch in batches(run, batch_size, instruments.device):
         rows += batch.rows
         both = (batch.factual, batch.image)
         pixels.append(torch.stack([metrics.low_passed(images) for images in both]).cpu())
-        if instruments.features is not None:
-            network = instruments.features.network
-            features.append(torch.stack([network.features(images) for images in both]).cpu())
+        for view, see in views.items():
+            features[view].append(torch.stack([see(images) for images in both]).cpu())
         for row, change in zip(batch.rows, (batch.image - batch.factual).cpu(), strict=True):
             so_far = changes.setdefault(target_of(row), [])
             if attempted(row) and len(so_far) < MOST_CHANGES:
                 so_far.append(change)
     stacked = {name: torch.stack(some) for name, some in changes.items() if some}
-    seen = torch.cat(features, 1) if features else None
+    seen = {view: torch.cat(parts, 1) for view, parts in features.items()}
     return Taken(rows, torch.cat(pixels, 1), seen, stacked)
-
-
-def distances(taken: Taken, real: Mapping[str, Seen], name: str) -> dict[str, dict]:
-    """Return Frechet and kernel distances by network and target, as in a summary.
-
-    A target with too few counterfactuals or real images for either is left out.
-
-    Args:
-        taken: of the run.
-        real: what is seen in real images, by class.
-        name: of the network for distances.
-    """
-    frechet, kernel = {}, {}
-    for target, places in taken.places().items():
-        there = real.get(target)
-        if taken.features is None or there is None or there.features is None:
-            continue
-        if min(len(places), largest_draw(there.patients)) < 2:
-            continue
-        against = (there.features, there.patients)
-        before, after = taken.features[:, places]
-        frechet[target] = {
-            **metrics.frechet_ratio(after, *against)._asdict(),
-            "ratio_factual": metrics.frechet_ratio(before, *against).ratio,
-            "n_real": len(there.patients),
-        }
-        kernel[target] = {
-            **metrics.kernel_comparison(after, *against)._asdict(),
-            "factual": metrics.kernel_distance(before, there.features),
-            "n_real": len(there.patients),
-        }
-    found = {"frechet": frechet, "kernel": kernel}
-    return {measure: {name: targets} if targets else {} for measure, targets in found.items()}
 
 
 def judges_on_real(
@@ -197,8 +171,9 @@ def templates(taken: Taken) -> dict[str, dict]:
 def identity(taken: Taken) -> dict[str, dict[str, dict]]:
     """Return by target, in pixels and in features, how often a counterfactual's own is nearest."""
     spaces = {"pixels": taken.pixels}
-    if taken.features is not None:
-        spaces["features"] = taken.features
+    for view, features in taken.features.items():
+        if view != CODES:
+            spaces["features"] = features
     groups = [group_of(row) for row in taken.rows]
     found: dict[str, dict[str, dict]] = {target: {} for target in taken.places()}
     for space, (factuals, images) in spaces.items():

@@ -86,8 +86,8 @@ def search(
     chosen = choose(samples_of(source, split, models.path / "split.csv"), limit)
     samples = chosen if draws == 1 else _drawn(chosen, draws)
     resolved = settings_of(method, settings)
-    region = _region(mask, bound, prepare, device)
-    task = _Task(models, method, resolved, target, confidence, region)
+    region = region_of(mask, bound, prepare, device)
+    task = Task(models, method, resolved, target, confidence, region)
     task.rehearse()
     config = {
         "command": "search",
@@ -137,8 +137,17 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is asked of every batch."""
+class Task:
+    """What is asked of every batch.
+
+    Attributes:
+        models: whose classifier is explained.
+        method: see `cfgen.methods.METHODS`.
+        settings: of the method.
+        target: see `cfgen.goals.make_goal`.
+        confidence: calibrated probability of the target to reach.
+        region: where and how far an image may change.
+    """
 
     models: Bundle
     method: str
@@ -148,6 +157,7 @@ class _Task:
     region: Region
 
     def search(self, factual: Images, seeds: Seeds) -> tuple[Goal, Counterfactuals]:
+        """Search a batch; return what was asked of it, too."""
         goal = make_goal(self.models.classifier, factual, self.target, self.confidence)
         how = (self.method, self.settings, self.region, seeds)
         return goal, search_batch(self.models, goal, factual, *how)
@@ -165,7 +175,7 @@ def _drawn(samples: Sequence[Sample], draws: int) -> list[Sample]:
 
 
 def _search_batch(
-    task: _Task, batch: Sequence[Sample], factual: Images, seeds: Seeds
+    task: Task, batch: Sequence[Sample], factual: Images, seeds: Seeds
 ) -> tuple[list[Row], Images]:
     began = time.perf_counter()
     goal, found = task.search(factual, seeds)
@@ -226,7 +236,18 @@ def _readable(
             yield sample, image
 
 
-def _region(path: Path | None, bound: float, prepare: Preprocessing, device: str) -> Region:
+def region_of(path: Path | None, bound: float, prepare: Preprocessing, device: str) -> Region:
+    """Return where and how far an image may change.
+
+    Args:
+        path: an image file, bright where change is allowed; None for everywhere.
+        bound: greatest change of any pixel.
+        prepare: how a file becomes an image.
+        device: where the mask goes.
+
+    Raises:
+        ValueError: the bound is not in (0, 1], or there is no such image.
+    """
     if not 0 < bound <= 1:
         raise ValueError(f"expected a bound in (0, 1], got {bound}; give 1 for none")
     if path is None:

@@ -15,6 +15,7 @@ def sections(summary: Mapping) -> list[str]:
         "Judges on real images": _on_real(summary.get("on_real", {})),
         "Frechet distance": _frechet(summary.get("frechet", {})),
         "Kernel distance": _kernel(summary.get("kernel", {})),
+        "Precision and recall": _coverage(summary.get("coverage", {})),
         "How alike the changes are": _changes(summary.get("changes", {})),
         "How different the draws of an image are": _diversity(summary.get("diversity", {})),
         "Whose own factual is nearest": _identity(summary.get("identity", {})),
@@ -69,6 +70,27 @@ def _kernel(found: Mapping[str, Mapping[str, Mapping]]) -> list[Line]:
             "of the factuals": number(known["factual"], 4),
             "real to real": number(known["real"], 4),
             "their 95th percentile": number(known["real_high"], 4),
+        }
+        for network, targets in found.items()
+        for target, known in targets.items()
+    ]
+
+
+def _coverage(found: Mapping[str, Mapping[str, Mapping]]) -> list[Line]:
+    return [
+        {
+            "features of": network,
+            "target": target,
+            "n": str(known["n"]),
+            **{
+                f"{share}{beside}": number(known[f"{before}{share}{after}"])
+                for share in ("precision", "recall")
+                for beside, before, after in (
+                    ("", "", ""),
+                    (" of the factuals", "", "_factual"),
+                    (", real to real", "real_", ""),
+                )
+            },
         }
         for network, targets in found.items()
         for target, known in targets.items()

@@ -117,7 +117,7 @@ def _names(rows: Sequence[Row]) -> list[str]:
     measured = [name for name in rows[0] if name in METRICS or name.startswith("judge_")]
     judged = [name for name in measured if name not in METRICS]
     known = [name for name in METRICS if name in measured]
-    return known[:4] + judged + known[4:]
+    return known[:5] + judged + known[5:]
 
 
 def _block(rows: Iterable[Row]) -> dict:

@@ -37,6 +37,23 @@ def test_proximity_agrees_with_closed_forms():
     )
 
 
+def test_sparsity_is_hoyers_and_knows_no_strength():
+    factual, image = pair()
+    change = exact(image) - exact(factual)
+    root = np.sqrt(change.shape[1])
+    expected = (root - np.abs(change).sum(1) / np.sqrt((change**2).sum(1))) / (root - 1)
+    assert metrics.sparsity(factual, image).numpy() == pytest.approx(expected, rel=1e-5)
+    halved = factual + (image - factual) / 2
+    assert metrics.sparsity(factual, halved).numpy() == pytest.approx(expected, rel=1e-4)
+    noise = torch.randn(4, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    found = metrics.sparsity(torch.zeros_like(noise), noise)
+    # |d|_1 of normal noise is n sqrt(2 / pi), |d|_2 is sqrt(n).
+    assert found.numpy() == pytest.approx((128 - 128 * np.sqrt(2 / np.pi)) / 127, abs=0.01)
+    even = torch.full((1, 1, 4, 4), 0.3)
+    assert float(metrics.sparsity(even * 0, even)) == pytest.approx(0, abs=1e-6)
+    assert metrics.sparsity(factual, factual).isnan().all()
+
+
 def test_metrics_of_a_batch_are_those_of_its_images():
     factual, image = pair()
     for metric in (metrics.l1, metrics.l2, metrics.ssim, metrics.ms_ssim, metrics.psnr):
@@ -130,6 +147,25 @@ def test_validity_counts_the_threshold_in_and_flips_compare_classes():
     assert metrics.valid(torch.tensor([0.5, 0.75, 0.9]), 0.75).tolist() == [False, True, True]
     assert metrics.valid(torch.tensor([torch.nan])).tolist() == [False]
     assert metrics.flip(torch.tensor([0, 2]), torch.tensor([1, 2])).tolist() == [False, True]
+
+
+def test_a_change_of_confidence_has_no_direction():
+    before, after = torch.tensor([0.25, 0.75]), torch.tensor([0.75, 0.25])
+    assert metrics.confidence_change(before, after).tolist() == [0.5, 0.5]
+
+
+def test_the_non_adversarial_rate_is_that_of_one_surrogate():
+    """With one judge that can always flip: N both flip / N classifier flips (Bender et al.)."""
+    generator = torch.Generator().manual_seed(0)
+    flips, judge = torch.randint(0, 2, (2, 200), generator=generator).float()
+    both = sum(1 for a, b in zip(flips.tolist(), judge.tolist(), strict=True) if a == b == 1)
+    found = metrics.non_adversarial(flips, judge[None])
+    assert float(found.nanmean()) == pytest.approx(both / int(flips.sum()))
+    assert int(found.isnan().sum()) == 200 - int(flips.sum())
+    there = torch.full((200,), torch.nan)
+    with_one_that_cannot = metrics.non_adversarial(flips, torch.stack([judge, there]))
+    torch.testing.assert_close(with_one_that_cannot, found, equal_nan=True)
+    assert metrics.non_adversarial(there, judge[None]).isnan().all()
 
 
 def test_a_judge_is_asked_only_where_it_was_right_and_not_at_the_target():

@@ -142,6 +142,66 @@ def test_kernel_distance_refuses_what_has_no_pairs():
         metrics.kernel_comparison(torch.zeros(9, 3), torch.zeros(4, 3), "aaab")
 
 
+def precision_recall_reference(a, b, k):
+    """Both shares by sorting distances in plain loops, in float64."""
+    a, b = a.double().numpy(), b.double().numpy()
+
+    def covered(points, others):
+        balls = [sorted(np.linalg.norm(o - q) for q in others)[k] for o in others]
+        pairs = list(zip(others, balls, strict=True))
+        return np.mean([any(np.linalg.norm(p - o) <= r for o, r in pairs) for p in points])
+
+    return covered(a, b), covered(b, a)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_precision_and_recall_agree_with_plain_loops(k):
+    generator = torch.Generator().manual_seed(10)
+    a, b = torch.randn(30, 4, generator=generator), 1 + torch.randn(25, 4, generator=generator)
+    found = metrics.precision_recall(a, b, k)
+    assert found == pytest.approx(precision_recall_reference(a, b, k))
+    assert 0 < found.precision < 1
+    assert metrics.precision_recall(b, a, k) == pytest.approx(found[::-1])
+
+
+def test_precision_is_of_what_is_real_and_recall_of_what_is_there():
+    generator = torch.Generator().manual_seed(11)
+    modes = torch.tensor([[0.0, 0.0], [50.0, 0.0]])
+    real = modes.repeat(40, 1) + torch.randn(80, 2, generator=generator)
+    one_mode = torch.randn(80, 2, generator=generator)
+    dropped = metrics.precision_recall(one_mode, real)
+    assert dropped.precision > 0.8
+    assert dropped.recall == pytest.approx(0.5, abs=0.1)
+    strange = torch.cat([real[::2], 500 + torch.randn(40, 2, generator=generator)])
+    added = metrics.precision_recall(strange, real)
+    assert added.precision == 0.5
+    assert added.recall > 0.8
+    assert metrics.precision_recall(real, real) == (1, 1)
+
+
+def test_coverage_stands_beside_that_of_real_images_of_other_patients():
+    generator = torch.Generator().manual_seed(12)
+    real, alike = torch.randn(100, 3, generator=generator), torch.randn(40, 3, generator=generator)
+    same = metrics.coverage(alike, real)
+    assert same.n == 40
+    assert same.precision == pytest.approx(same.real_precision, abs=0.1)
+    assert same.recall == pytest.approx(same.real_recall, abs=0.1)
+    assert metrics.coverage(alike, real) == same
+    shrunk = metrics.coverage(0.1 * alike, real)
+    assert shrunk.precision > 0.9
+    assert shrunk.recall < 0.3
+    real, patients = patients_of_ten(generator)
+    by_patient = metrics.coverage(real[:80], real, patients.tolist())
+    assert by_patient.real_precision < 0.2 < metrics.coverage(real[:80], real).real_precision
+
+
+def test_precision_refuses_what_has_no_neighbours():
+    with pytest.raises(ValueError, match="more than 3 samples a side, got 3 and 9"):
+        metrics.precision_recall(torch.zeros(3, 2), torch.zeros(9, 2))
+    with pytest.raises(ValueError, match="finite"):
+        metrics.precision_recall(torch.full((5, 2), torch.nan), torch.zeros(9, 2))
+
+
 @pytest.mark.parametrize("groups", ["abcdefgh", "aabbccdd", "aaabcdef", "aaaabbcdef"])
 def test_no_patient_is_in_both_sets_and_every_row_has_its_turn(groups):
     n = largest_draw(groups)

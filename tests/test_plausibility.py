@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,11 +14,13 @@ from cfgen.data import phantom
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.bundle import Bundle
 from cfgen.models.classifier import Classifier
+from cfgen.models.prior import Prior
 from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
 from evaluation.measures import Instruments, measure
 from evaluation.plausibility import _instruments, evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
+from evaluation.transitions import transitions, write_curves
 from tests.written_runs import (
     CLASSES,
     SIZE,
@@ -111,6 +114,93 @@ def test_any_other_class_will_do_where_the_target_is_none(tmp_path):
     assert [row["flip"] for row in rows] == [1, 0]
     assert [row["judge_left_follows"] for row in rows] == [1, 0]
     assert list(summarise(run.samples, rows)["direction"]) == ["other"]
+
+
+def test_what_flips_is_counted_whatever_the_label(tmp_path):
+    run = write(
+        tmp_path,
+        [
+            sample(1, flat(0.3), flat(0.7)),
+            sample(2, flat(0.3), flat(0.3, 1.0)),
+            sample(3, flat(0.3), flat(0.7), label="BRIGHT"),
+            sample(4, flat(0.3), flat(0.6, 0.2)),
+            sample(5, flat(0.6, 0.1), flat(0.7)),
+        ],
+    )
+    both, only, mislabelled, judge_alone, there = measure(run, instruments())
+    assert (both["judge_left_flips"], both["non_adversarial"]) == (1, 1)
+    assert (only["judge_left_flips"], only["non_adversarial"]) == (0, 0)
+    # Asked by its label, this judge had the factual wrong; asked for a flip, it has one.
+    assert (mislabelled["panel_follows"], mislabelled["non_adversarial"]) == (None, 1)
+    assert (judge_alone["judge_left_flips"], judge_alone["non_adversarial"]) == (1, None)
+    assert (there["judge_left_flips"], there["non_adversarial"]) == (None, None)
+    assert both["p_change"] == pytest.approx(both["p_target"] - both["p_target_factual"])
+    assert "non_adversarial" not in measure(run, instruments(judges={}))[0]
+
+
+def test_the_prior_rebuilds_as_of_target_source_and_any_class(tmp_path, monkeypatch):
+    known = torch.tensor([0.8, 0.2, 0.5])  # BRIGHT, DARK, any: in the order of its own classes
+    prior = Prior(classes=CLASSES[::-1], channels=1, side=SIZE, widths=[8], layers=1)
+
+    def rebuild(_prior, codes, label):
+        return known[label][:, None, None, None].expand_as(codes)
+
+    monkeypatch.setattr("evaluation.measures.rebuild", rebuild)
+    run = write(
+        tmp_path,
+        [
+            sample(1, flat(0.3), flat(0.6)),
+            sample(2, flat(0.7), flat(0.3)),
+            sample(3, flat(0.3), flat(0.7), target=None),
+        ],
+    )
+    darkener = Darkener(0.0)
+    towards_bright, towards_dark, anything = measure(
+        run, instruments(autoencoder=darkener, prior=prior)
+    )
+    assert towards_bright["im1"] == pytest.approx((0.2 / 0.4) ** 2, rel=1e-4)
+    assert towards_dark["im1"] == pytest.approx((0.1 / 0.5) ** 2, rel=1e-4)
+    assert towards_bright["im2"] == pytest.approx(0.3**2 / 0.6, rel=1e-4)
+    assert towards_dark["im2"] == pytest.approx(0.3**2 / 0.3, rel=1e-4)
+    assert (anything["im1"], anything["im2"]) == (None, None)
+    assert "im1" not in measure(run, instruments(autoencoder=darkener))[0]
+
+
+def test_cout_is_kept_with_its_curves(tmp_path):
+    """Brightness rises by the pixel: half of the pixels make a mean of .3 to one of .5."""
+    run = write(
+        tmp_path,
+        [
+            sample(1, flat(0.3), flat(0.7)),
+            sample(2, flat(0.3), flat(0.3, 1.0)),
+            sample(3, flat(0.7), flat(0.3)),
+            sample(4, flat(0.3), flat(0.7), target=None),
+            sample(5, flat(0.3), flat(0.3), outcome="already there"),
+        ],
+    )
+    scores, curves = transitions(run, brightness_classifier(), batch_size=2)
+    shares = np.arange(17) / 16
+
+    def probability(mean):
+        return 1 / (1 + np.exp(10 - 20 * mean))
+
+    even = probability(0.3 + 0.4 * shares)
+    first = probability(0.3 + np.minimum(0.7 * shares, 0.35))
+    for i, curve in {1: even, 2: first, 3: even, 4: even}.items():
+        assert curves[i][0] == pytest.approx(curve, abs=1e-4)
+        assert curves[i][1] == pytest.approx(1 - curve, abs=1e-4)
+        expected = np.trapezoid(2 * curve - 1, shares)
+        assert scores[i - 1] == pytest.approx(expected, abs=1e-4)
+    assert scores[0] == pytest.approx(0, abs=1e-4)
+    assert scores[1] > 0.3
+    write_curves(run, curves)
+    with (tmp_path / "cout.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["target"] for row in rows[::17]] == ["BRIGHT", "DARK", "other"]
+    assert {row["n"] for row in rows if row["target"] == "BRIGHT"} == {"2"}
+    mean = [float(row["p_target"]) for row in rows[:17]]
+    assert mean == pytest.approx((even + first) / 2, abs=1e-4)
+    assert [float(row["share"]) for row in rows[:17]] == shares.tolist()
 
 
 def test_what_mere_reconstruction_does_stands_beside(tmp_path):
@@ -354,13 +444,16 @@ def test_evaluate_writes_what_it_returns(bundle, tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["id"]) for row in rows] == list(range(12))
     assert {"ssim_reconstruction", "judge_one_follows", "reconstruction_flips"} <= set(rows[0])
-    assert {"panel_follows", "border_shift", "high_frequency"} <= set(rows[0])
+    assert {"panel_follows", "border_shift", "high_frequency", "cout", "sparsity"} <= set(rows[0])
+    assert len((run / "cout.csv").read_text().splitlines()) == 1 + 2 * 17
     assert (summary["judges"], summary["features"]) == (["one"], "one")
     for measure_ in ("frechet", "kernel"):
+        assert set(summary[measure_]) == {"one", "autoencoder"}
         assert set(summary[measure_]["one"]) == set(CLASSES)
     assert summary["on_real"]["one"]["DARK"]["right"]["n"] == 6
     assert set(summary["changes"]) == set(summary["identity"]) == set(CLASSES)
-    assert {"frechet", "kernel", "on_real", "changes", "identity"} <= set(summary["definitions"])
+    together = {"frechet", "kernel", "coverage", "on_real", "changes", "identity"}
+    assert together <= set(summary["definitions"])
     assert summary["method"] == "latent"
     assert any("classifier changed since" in note for note in summary["notes"])
     text = (run / "summary.md").read_text()
@@ -376,7 +469,7 @@ def test_distances_are_in_the_features_of_a_network_that_is_no_judge(bundle, tmp
         network.save_pretrained(bundle / "development" / name)
     summary = evaluate(tmp_path / "run")
     assert summary["features"] == "mobile"
-    assert list(summary["frechet"]) == list(summary["kernel"]) == ["mobile"]
+    assert list(summary["frechet"]) == list(summary["kernel"]) == ["mobile", "autoencoder"]
     assert list(summary["on_real"]) == ["one"]
     assert "| mobile" in (tmp_path / "run" / "summary.md").read_text()
 

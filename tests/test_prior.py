@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cfgen.edits import Denoiser
-from cfgen.models.prior import PROBES, Prior, denoising_error, load_prior
+from cfgen.models.prior import PROBES, Prior, denoising_error, load_prior, rebuild
 from cfgen.models.sampling import sample
 from cfgen.models.saving import WEIGHTS, save_half
 
@@ -256,3 +256,24 @@ def test_up_the_noise_levels_and_down_again_is_the_way_back():
     top = walk(low, ladder)
     assert (top - low).abs().mean() > 0.3
     torch.testing.assert_close(walk(top, ladder[::-1]), low, atol=0.05, rtol=0.02)
+
+
+def test_codes_are_rebuilt_from_the_middle_probe_at_the_same_noise():
+    """An answer of v = a e - s z gives the codes back; one of 0 gives a (a z + s e)."""
+    prior, some = tiny(), codes()
+    label = torch.tensor([0, 1, 0, 1])
+    step = round(PROBES[1] * prior.steps)
+    signal, level = (levels[step] for levels in numpy_levels())
+    prior.unet = Answer(lambda noisy, _step, _label: torch.zeros_like(noisy))
+    found = rebuild(prior, some, label)
+    noisy, steps, asked = prior.unet.asked[0]
+    assert steps.tolist() == [step] * 4
+    assert torch.equal(asked, label)
+    mean, std = prior.code_mean, prior.code_std
+    z = ((some - mean) / std).double().numpy()
+    drawn = (noisy.double().numpy() - signal * z) / level
+    assert drawn == pytest.approx(np.broadcast_to(drawn[:1], drawn.shape), abs=1e-5)
+    assert found.numpy() == pytest.approx(signal * (signal * z + level * drawn), abs=1e-4)
+    perfect = torch.tensor(signal * drawn - level * z).float()
+    prior.unet = Answer(lambda *_: perfect)
+    assert torch.allclose(rebuild(prior, some, label), prior.standardised(some), atol=1e-4)

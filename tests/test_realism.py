@@ -1,6 +1,7 @@
 """A run's counterfactuals together: flat images, whose place among real ones is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from cfgen.data.pixels import UnreadableImage
 from cfgen.data.samples import Sample
+from evaluation.distances import distances
 from evaluation.measures import FeatureNetwork, Instruments, measure
 from evaluation.real import RealImages, look
-from evaluation.realism import SAME_PATIENT, distances, identity, judges_on_real, take, templates
+from evaluation.realism import SAME_PATIENT, identity, judges_on_real, take, templates
 from evaluation.sections import sections
-from tests.written_runs import SIZE, brightness_classifier, flat, sample, write
+from tests.written_runs import SIZE, Darkener, brightness_classifier, flat, sample, write
 
 
 def instruments():
@@ -48,15 +50,40 @@ def test_distances_tell_real_from_unchanged(tmp_path):
     run = write(tmp_path, [sample(i, *pair) for i, pair in enumerate(pairs)], batch=8)
     taken = take(run, instruments(), batch_size=16)
     seen = look(real(draw(0.7, 100, 2)), instruments(), 16)
-    found = distances(taken, seen, "net")
+    found = distances(taken, seen)
     assert list(found["frechet"]["net"]) == list(found["kernel"]["net"]) == ["BRIGHT"]
     ratios, kernel = found["frechet"]["net"]["BRIGHT"], found["kernel"]["net"]["BRIGHT"]
     assert (ratios["n"], ratios["n_real"]) == (kernel["n"], kernel["n_real"]) == (30, 100)
     assert ratios["ratio"] < 5 < 100 < ratios["ratio_factual"]
     assert kernel["distance"] < 3 * kernel["real_high"] < kernel["factual"]
+    coverage = found["coverage"]["net"]["BRIGHT"]
+    assert (coverage["n"], coverage["n_real"]) == (30, 100)
+    assert coverage["precision"] > 0.7 > coverage["precision_factual"] == 0
+    assert coverage["recall"] > 0.7 > coverage["recall_factual"] == 0
+    assert coverage["real_precision"] == pytest.approx(coverage["precision"], abs=0.2)
     few = look(real([0.7, 0.7, 0.7]), instruments(), 16)
-    assert distances(taken, few, "net") == {"frechet": {}, "kernel": {}}
-    assert len(sections(found)) == 2
+    assert distances(taken, few) == {"frechet": {}, "kernel": {}, "coverage": {}}
+    some = look(real([0.66, 0.68, 0.7, 0.72]), instruments(), 16)
+    assert set(distances(taken, some)["frechet"]) == {"net"}
+    assert distances(taken, some)["coverage"] == {}
+    assert len(sections(found)) == 3
+
+
+def test_sets_are_compared_in_the_codes_of_the_autoencoder_too(tmp_path):
+    """Codes that are the images themselves: the block means of flat ones are their brightness."""
+    means = draw(0.7, 12, 1)
+    run = write(tmp_path, [sample(i, flat(0.3), flat(mean)) for i, mean in enumerate(means)])
+    both = replace(instruments(), autoencoder=Darkener(0.1))
+    taken = take(run, both, batch_size=16)
+    assert list(taken.features) == ["net", "autoencoder"]
+    images = taken.features["autoencoder"][1]
+    assert images.numpy() == pytest.approx(np.tile(np.array(means)[:, None], 16), abs=1e-5)
+    found = distances(taken, look(real(draw(0.7, 40, 2)), both, 16))
+    assert all(list(views) == ["net", "autoencoder"] for views in found.values())
+    # One dimension seen sixteen times: all distances grow by 16, those of real images too.
+    ratios = [views["BRIGHT"]["ratio"] for views in found["frechet"].values()]
+    assert ratios[0] == pytest.approx(ratios[1], rel=0.05)
+    assert list(identity(taken)["BRIGHT"]) == ["pixels", "features"]
 
 
 def test_the_followed_have_their_place_among_real_images(tmp_path):

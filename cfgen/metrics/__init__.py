@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from cfgen.metrics.activations import LayerChange, activation_change
+from cfgen.metrics.axioms import (
+    composition,
+    latent_divergence,
+    least_share,
+    reversibility,
+    stability,
+)
 from cfgen.metrics.clusters import kmeans, silhouette
 from cfgen.metrics.contrast import contrast
 from cfgen.metrics.diversity import Diversity, diversity
 from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
 from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
+from cfgen.metrics.interpretability import im1, im2
 from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
 from cfgen.metrics.localisation import (
     energy_inside,
@@ -16,9 +24,11 @@ from cfgen.metrics.localisation import (
     ssim_outside,
     strongest_iou,
 )
+from cfgen.metrics.manifold import Coverage, PrecisionRecall, coverage, precision_recall
 from cfgen.metrics.pareto import pareto_front
-from cfgen.metrics.plausibility import judge_follow, overshoot
-from cfgen.metrics.proximity import changed_fraction, l1, l2, linf
+from cfgen.metrics.perceptual import perceptual
+from cfgen.metrics.plausibility import judge_follow, non_adversarial, overshoot
+from cfgen.metrics.proximity import changed_fraction, l1, l2, linf, sparsity
 from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
 from cfgen.metrics.spectrum import high_frequency_share
 from cfgen.metrics.statistics import (
@@ -30,18 +40,25 @@ from cfgen.metrics.statistics import (
     sign_flip_p,
 )
 from cfgen.metrics.template import mean_pairwise_cosine, share_explained_by_mean
-from cfgen.metrics.validity import flip, valid
+from cfgen.metrics.transition import cout, transition
+from cfgen.metrics.validity import confidence_change, flip, valid
 
 __all__ = [
+    "Coverage",
     "Diversity",
     "Estimate",
     "FrechetRatio",
     "KernelDistance",
     "LayerChange",
+    "PrecisionRecall",
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
+    "composition",
+    "confidence_change",
     "contrast",
+    "cout",
+    "coverage",
     "diversity",
     "energy_inside",
     "estimate",
@@ -50,6 +67,8 @@ __all__ = [
     "frechet_ratio",
     "high_frequency_share",
     "holm",
+    "im1",
+    "im2",
     "inside_ratio",
     "judge_follow",
     "kernel_comparison",
@@ -57,23 +76,32 @@ __all__ = [
     "kmeans",
     "l1",
     "l2",
+    "latent_divergence",
+    "least_share",
     "linf",
     "low_passed",
     "mean_pairwise_cosine",
     "ms_ssim",
+    "non_adversarial",
     "overshoot",
     "own_is_nearest",
     "paired_difference",
     "pareto_front",
+    "perceptual",
     "pointing_game",
+    "precision_recall",
     "psnr",
+    "reversibility",
     "same_group_is_nearest",
     "share_explained_by_mean",
     "sign_flip_p",
     "silhouette",
+    "sparsity",
     "ssim",
     "ssim_map",
     "ssim_outside",
+    "stability",
     "strongest_iou",
+    "transition",
     "valid",
 ]

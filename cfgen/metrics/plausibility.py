@@ -35,6 +35,29 @@ def judge_follow(
     return torch.where(asked, follows, torch.nan)
 
 
+def non_adversarial(
+    flips: Float[Tensor, " batch"], judges: Float[Tensor, "judges batch"]
+) -> Float[Tensor, " batch"]:
+    """Return the share of the judges that flip where the classifier does, in [0, 1].
+
+    The mean over the samples is the non-adversarial rate of Bender et al. 2025 (SCE),
+    N_both flip / N_classifier flips, there with one surrogate and here with several judges that
+    count alike. Higher is better. Other than for `judge_follow` no label is asked, and
+    counterfactuals that miss the classifier say nothing: NaN there, and where no judge has a
+    decision to flip.
+
+    Args:
+        flips: 1 where the classifier flips, 0 where not, NaN where it was at the target before.
+        judges: the same of each judge.
+
+    >>> flips = torch.tensor([1.0, 0.0, 1.0])
+    >>> judges = torch.tensor([[1.0, 1.0, torch.nan], [0.0, 1.0, 1.0]])
+    >>> non_adversarial(flips, judges).tolist()
+    [0.5, nan, 1.0]
+    """
+    return torch.where(flips == 1, judges.nanmean(0), torch.nan)
+
+
 def overshoot(followed: LogOdds, real: Float[Tensor, " real"]) -> Float[Tensor, " batch"]:
     """Return where a judge's log-odds lie among those of real images of the target class.
 

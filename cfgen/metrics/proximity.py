@@ -58,5 +58,23 @@ def changed_fraction(
     return (_change(factual, image).abs() > threshold).to(factual.dtype).mean(1)
 
 
+def sparsity(factual: Images, image: Images) -> Float[Tensor, " batch"]:
+    """Return the Hoyer sparsity of the change, in [0, 1]; higher is sparser.
+
+    (sqrt(n) - |d|_1 / |d|_2) / (sqrt(n) - 1) for the change d = x' - x of n pixels: 1 where one
+    pixel changes, 0 where all change alike, 0.2 for normal noise on many (Hoyer 2004). Unlike
+    `changed_fraction`, which counts, it knows no threshold and no strength: the same change at half
+    the contrast is as sparse. NaN where nothing changed, or there is but one pixel.
+
+    >>> import torch
+    >>> sparsity(torch.zeros(2, 1, 2, 2), torch.eye(4)[:2].reshape(2, 1, 2, 2)).tolist()
+    [1.0, 1.0]
+    """
+    change = _change(factual, image).double()
+    root = change.shape[1] ** 0.5
+    ratio = change.abs().sum(1) / change.norm(dim=1)
+    return ((root - ratio) / (root - 1)).to(factual.dtype)
+
+
 def _change(factual: Images, image: Images) -> Float[Tensor, "batch pixels"]:
     return (image - factual).flatten(1)

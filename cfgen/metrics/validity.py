@@ -31,3 +31,22 @@ def flip(predicted: Labels, target: Labels) -> Bool[Tensor, " batch"]:
     [False, True]
     """
     return predicted == target
+
+
+def confidence_change(
+    before: Float[Tensor, " batch"], after: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Return the absolute change |p' - p| of a calibrated probability, in [0, 1].
+
+    Source: its mean is the 'mean absolute difference' of Weng et al. 2024 (FastDiME). Higher is
+    more effect; that the effect is towards the target only `valid` and `flip` say.
+
+    Args:
+        before: p(target) of the factuals.
+        after: p(target) of the counterfactuals.
+
+    >>> import torch
+    >>> confidence_change(torch.tensor([0.25, 0.5]), torch.tensor([1.0, 0.25])).tolist()
+    [0.75, 0.25]
+    """
+    return (after - before).abs()

@@ -86,12 +86,12 @@ class Prior(ModelMixin, ConfigMixin):
     def noised(self, code: Code, noise: Code, step: Labels) -> Code:
         """Noise codes to the noise levels of some steps, one a code: x_t = a_t z + s_t e."""
         signal, level = self._levels(step)
-        return signal * self._standardised(code) + level * noise
+        return signal * self.standardised(code) + level * noise
 
     def velocity(self, code: Code, noise: Code, step: Labels) -> Code:
         """What the network is to predict of a noised code: v = a_t e - s_t z."""
         signal, level = self._levels(step)
-        return signal * noise - level * self._standardised(code)
+        return signal * noise - level * self.standardised(code)
 
     def forward(self, noisy: Code, step: Labels, label: Labels) -> Code:
         """Predict v of noised codes."""
@@ -116,11 +116,12 @@ class Prior(ModelMixin, ConfigMixin):
         may be -1, which is no noise at all.
         """
         signal, level = self._levels(step)
-        noise = (noisy - signal * self._standardised(clean)) / level
+        noise = (noisy - signal * self.standardised(clean)) / level
         signal, level = self._levels(to)
-        return signal * self._standardised(clean) + level * noise
+        return signal * self.standardised(clean) + level * noise
 
-    def _standardised(self, code: Code) -> Code:
+    def standardised(self, code: Code) -> Code:
+        """Codes with a mean of 0 and a standard deviation of 1 in every channel."""
         return (code - self.code_mean) / self.code_std
 
     def _levels(self, step: Labels) -> tuple[Tensor, Tensor]:
@@ -153,6 +154,23 @@ def denoising_error(prior: Prior, codes: Code, label: Labels) -> Float[Tensor, "
         clean = prior.denoise(prior.noised(codes, noise, step), step, label)
         total += ((clean - codes) / prior.code_std).square().flatten(1).mean(1)
     return total / len(PROBES)
+
+
+def rebuild(prior: Prior, codes: Code, label: Labels) -> Code:
+    """Return standardised codes as a prior rebuilds them as of a class, in one pass.
+
+    Its estimate of the clean codes from the middle one of `PROBES` stands in for an autoencoder
+    of that class alone. The noise is the same for all codes and labels, so that any two compare.
+
+    Args:
+        prior: asked.
+        codes: of an autoencoder.
+        label: index of a class for each code, or `no_class` for any.
+    """
+    noise = torch.randn(codes.shape[1:], generator=torch.Generator().manual_seed(0))
+    step = torch.full_like(label, round(PROBES[1] * prior.steps))
+    noisy = prior.noised(codes, noise.to(codes).expand_as(codes), step)
+    return prior.standardised(prior.denoise(noisy, step, label))
 
 
 def load_prior(path: Path) -> Prior:
