@@ -35,4 +35,4 @@ table: .venv/base
 # The same on phantoms, whose true counterfactuals are known, and with a planted shortcut
 table-phantom: .venv/base
 	$(BIN)/cfgen study --bundle phantom-64 --data phantom --marker phantom-64-marker \
-		--out runs/study-phantom
+		--limit 160 --further_limit 80 --out runs/study-phantom
