@@ -114,8 +114,9 @@ def coverage(
         chosen = torch.randperm(len(generated), generator=generator)[:n]
         ours.append(precision_recall(generated[chosen], real[first]))
         theirs.append(precision_recall(real[second], real[first]))
-    means = torch.tensor([ours, theirs], dtype=torch.float64).mean(1).flatten().tolist()
-    return Coverage(*means, n)
+    means = torch.tensor([ours, theirs], dtype=torch.float64).mean(1)
+    (precision, recall), (real_precision, real_recall) = means.tolist()
+    return Coverage(precision, recall, real_precision, real_recall, n)
 
 
 def _lie_among(
