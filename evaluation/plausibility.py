@@ -14,10 +14,11 @@ from torch import nn
 from cfgen.data import phantom
 from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
+from evaluation.adopt import adopt
 from evaluation.measures import FeatureNetwork, Instruments, measure
 from evaluation.real import Seen, look, real_images
 from evaluation.realism import DEFINITIONS, distances, identity, judges_on_real, take, templates
-from evaluation.runs import Row, Run, read_run
+from evaluation.runs import Row, Run, is_run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
 from evaluation.verdicts import give_verdicts
@@ -73,16 +74,39 @@ def evaluate(run: Path, judges: Path | None = None, batch_size: int = 64) -> dic
     return summary
 
 
-def evaluate_run(run: Path, judges: Path | None = None, batch_size: int = 64) -> str:
-    """Evaluate a run and return the summary for reading, as in summary.md.
+def evaluate_run(
+    run: Path,
+    judges: Path | None = None,
+    batch_size: int = 64,
+    bundle: str | None = None,
+    classifier: str | None = None,
+) -> str:
+    """Evaluate a run, or pairs of images that any tool made; return summary.md.
+
+    Pairs need a bundle, and are adopted first (see `cfgen adopt`, which knows more options): those
+    of a folder as the run DIR/run, those of a file as FILE-run beside it.
 
     Args:
-        run: the run's folder, made by `cfgen search`.
+        run: the run's folder, made by `cfgen search` or `cfgen adopt`; or pairs.
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        bundle: of pairs: whose classes, size and judges they are measured with.
+        classifier: of pairs: what stands in for the bundle's classifier.
+
+    Raises:
+        ValueError: there are neither a run nor pairs, or a bundle is named for a run.
     """
-    return to_markdown(evaluate(run, judges, batch_size))
+    if bundle is None or is_run(run):
+        if bundle is not None or classifier is not None:
+            raise ValueError(
+                f"expected pairs and --bundle beside --classifier, got {run} and "
+                f"{'a run, which knows both' if is_run(run) else 'no bundle'}; name a bundle for "
+                "pairs, none for a run."
+            )
+        return to_markdown(evaluate(run, judges, batch_size))
+    out = run / "run" if run.is_dir() else run.with_name(f"{run.stem}-run")
+    return to_markdown(evaluate(adopt([run], bundle, out, classifier), judges, batch_size))
 
 
 def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
@@ -121,7 +145,9 @@ def _feature_network(candidates: dict[str, Classifier]) -> FeatureNetwork | None
 
     One for development is asked for first, for that is on no panel.
     """
-    whole = {name: one for name, one in candidates.items() if one.view == "whole"}
+    whole = {
+        name: one for name, one in candidates.items() if one.view == "whole" and one.has_features
+    }
     return FeatureNetwork(*min(whole.items())) if whole else None
 
 
