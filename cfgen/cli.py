@@ -11,7 +11,8 @@ from pathlib import Path
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
-    "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run"),
+    "adopt": ("evaluation.adopt:adopt", "make a run of counterfactuals that another tool found"),
+    "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run, or another tool's pairs"),
     "axioms": ("evaluation.axioms:axioms", "search again from a run's images: is it consistent?"),
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
     "verdict": (
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "measure": ("train.measure:main", "measure a bundle's models on a split, into their cards"),
 }
 POSITIONAL = {
+    "adopt": "pairs",
     "evaluate": "run",
     "axioms": "run",
     "compare": "runs",
@@ -52,6 +54,10 @@ POSITIONAL = {
     "report": "run",
     "gallery": "run",
     "explain": "image",
+}
+SEVERAL = {
+    "runs": "folders of evaluated runs",
+    "pairs": "a folder DIR/{factual,counterfactual}, an .npz or .safetensors file, or two .npy",
 }
 INTERRUPTED = 130
 """Exit code of what the user stopped, as shells have it: 128 and the number of the signal."""
@@ -110,8 +116,8 @@ def _call(command: str, rest: Sequence[str]) -> int:
     parser = ArgumentParser(prog=f"cfgen {command}", description=COMMANDS[command][1])
     parser.add_argument("--config", action="config", help="a YAML file with any of the options")
     name = POSITIONAL.get(command)
-    if name == "runs":
-        parser.add_argument("runs", nargs="+", type=Path, help="folders of evaluated runs")
+    if name in SEVERAL:
+        parser.add_argument(name, nargs="+", type=Path, help=SEVERAL[name])
     elif name:
         parser.add_argument(name, type=Path, help=f"the {name}")
     parser.add_function_arguments(function, skip={name} if name else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -22,7 +23,7 @@ OTHER = "other"
 def make_goal(
     classifier: Classifier,
     factual: Images,
-    target: str | None = None,
+    target: str | Sequence[str | None] | None = None,
     confidence: float = CONFIDENCE,
 ) -> Goal:
     """Make the goal of a batch: that the classifier sees the target with a given confidence.
@@ -31,7 +32,8 @@ def make_goal(
         classifier: the one to be explained.
         factual: images in [0, 1].
         target: name of a class, or 'other' for any but the predicted one; None for the class not
-            predicted (two classes) or the runner-up (more).
+            predicted (two classes) or the runner-up (more). A list has a class, or None, for each
+            image.
         confidence: calibrated probability to reach. Where the classifier's own decision threshold
             asks for more than that, more is asked for, so that a reached goal is always a flip.
 
@@ -72,12 +74,21 @@ def _odds_away(thresholds: Float[Tensor, " classes"], source: Labels) -> LogOdds
     return ((thresholds.sum() - own) / own).log() + ROUNDING
 
 
-def _target(classifier: Classifier, logits: Tensor, source: Labels, target: str | None) -> Labels:
-    if target is None:
-        return logits.scatter(1, source[:, None], -torch.inf).argmax(1).clone()
-    if target not in classifier.classes:
-        raise ValueError(
-            f"expected a target among {', '.join(classifier.classes)} or {OTHER!r}, got "
-            f"{target!r}; do name one of these"
-        )
-    return torch.full_like(source, classifier.classes.index(target))
+def _target(
+    classifier: Classifier,
+    logits: Tensor,
+    source: Labels,
+    target: str | Sequence[str | None] | None,
+) -> Labels:
+    names = [target] * len(source) if target is None or isinstance(target, str) else target
+    for name in names:
+        if name is not None and name not in classifier.classes:
+            raise ValueError(
+                f"expected a target among {', '.join(classifier.classes)} or {OTHER!r}, got "
+                f"{name!r}; do name one of these"
+            )
+    wanted = logits.scatter(1, source[:, None], -torch.inf).argmax(1).clone()
+    for place, name in enumerate(names):
+        if name is not None:
+            wanted[place] = classifier.classes.index(name)
+    return wanted

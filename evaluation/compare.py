@@ -136,7 +136,12 @@ def _warnings(found: Sequence[_Evaluated]) -> list[str]:
             "Each row is of its own run's samples."
         )
     parts = sorted({part for one in found for part in one.weights})
-    differ = [part for part in parts if len({one.weights.get(part) for one in found}) > 1]
+    # A part that one run did without, such as adopted pairs the prior, is no difference.
+    differ = [
+        part
+        for part in parts
+        if len({one.weights[part] for one in found if part in one.weights}) > 1
+    ]
     if differ:
         warnings.append(f"the runs were made with different models: {', '.join(differ)}.")
     for one in found:

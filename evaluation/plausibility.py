@@ -15,12 +15,13 @@ from torch import nn
 from cfgen.data import phantom
 from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
+from evaluation.adopt import adopt
 from evaluation.distances import distances
 from evaluation.draws import DEFINITION, diversity_of_draws
 from evaluation.measures import FeatureNetwork, Instruments, measure
 from evaluation.real import Seen, look, real_images
 from evaluation.realism import DEFINITIONS, identity, judges_on_real, take, templates
-from evaluation.runs import Row, Run, read_run
+from evaluation.runs import Row, Run, is_run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
 from evaluation.transitions import transitions, write_curves
@@ -87,18 +88,41 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+    run: Path,
+    judges: Path | None = None,
+    batch_size: int = 64,
+    bundle: str | None = None,
+    classifier: str | None = None,
+    perceptual: bool = False,
 ) -> str:
-    """Evaluate a run and return the summary for reading, as in summary.md.
+    """Evaluate a run, or pairs of images that any tool made; return summary.md.
+
+    Pairs need a bundle, and are adopted first (see `cfgen adopt`, which knows more options): those
+    of a folder as the run DIR/run, those of a file as FILE-run beside it.
 
     Args:
-        run: the run's folder, made by `cfgen search`.
+        run: the run's folder, made by `cfgen search` or `cfgen adopt`; or pairs.
         judges: a folder with a classifier in each of its folders, to ask instead of the
             bundle's own judges.
         batch_size: images that a model is given at once.
+        bundle: of pairs: whose classes, size and judges they are measured with.
+        classifier: of pairs: what stands in for the bundle's classifier.
         perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
+
+    Raises:
+        ValueError: there are neither a run nor pairs, or a bundle is named for a run.
     """
-    return to_markdown(evaluate(run, judges, batch_size, perceptual))
+    if bundle is None or is_run(run):
+        if bundle is not None or classifier is not None:
+            raise ValueError(
+                f"expected pairs and --bundle beside --classifier, got {run} and "
+                f"{'a run, which knows both' if is_run(run) else 'no bundle'}; name a bundle for "
+                "pairs, none for a run."
+            )
+        return to_markdown(evaluate(run, judges, batch_size, perceptual))
+    out = run / "run" if run.is_dir() else run.with_name(f"{run.stem}-run")
+    adopted = adopt([run], bundle, out, classifier)
+    return to_markdown(evaluate(adopted, judges, batch_size, perceptual))
 
 
 def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
@@ -138,7 +162,9 @@ def _feature_network(candidates: dict[str, Classifier]) -> FeatureNetwork | None
 
     One for development is asked for first, for that is on no panel.
     """
-    whole = {name: one for name, one in candidates.items() if one.view == "whole"}
+    whole = {
+        name: one for name, one in candidates.items() if one.view == "whole" and one.has_features
+    }
     return FeatureNetwork(*min(whole.items())) if whole else None
 
 

@@ -74,6 +74,8 @@ def real_images(run: Run, bundle: Bundle, limit: int) -> RealImages:
     Raises:
         ValueError: the data are not where they were, or have no image of a target class.
     """
+    if run.config["data"] is None:
+        raise ValueError("the pairs were adopted without --data; adopt them with it to compare.")
     source = open_source(str(run.config["data"]), bundle.classes, size=bundle.size)
     split = run.config.get("split")
     samples = source.samples

@@ -83,6 +83,11 @@ class Run:
             yield tensors["id"], tensors["factual"], tensors["image"]
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (path / _CONFIG).is_file()
+
+
 def create_run(path: Path, config: Mapping) -> set[int]:
     """Make a run's folder, or take up the one that is there where it was asked the same.
 
@@ -99,7 +104,7 @@ def create_run(path: Path, config: Mapping) -> set[int]:
             cannot be written.
     """
     config = _plain(config)
-    if not (path / _CONFIG).is_file():
+    if not is_run(path):
         _require_empty(path)
         make_folder(path / "shards")
         write_file(path / _SAMPLES, csv_text([], SAMPLE_COLUMNS))
@@ -184,10 +189,10 @@ def read_run(path: Path) -> Run:
     """
     if not path.is_dir():
         raise ValueError(f"expected the folder of a run, got {path}, which is none; check it.")
-    if not (path / _CONFIG).is_file():
+    if not is_run(path):
         raise ValueError(
             f"expected a run, got {path}, which has no {_CONFIG}; name a folder that "
-            "`cfgen search --out` made."
+            "`cfgen search --out` made, or make one of another tool's pairs with `cfgen adopt`."
         )
     config = _read_config(path)
     samples = _read_rows(path / _SAMPLES)

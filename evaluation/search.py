@@ -61,7 +61,8 @@ def search(
         settings: of the method, those that are not to be its own.
         target: name of a class, or 'other'; by default the class not predicted, or the runner-up.
         confidence: calibrated probability of the target to reach.
-        classifier: package.module:function that stands in for the bundle's classifier.
+        classifier: what stands in for the bundle's: package.module:function, or the YAML file of
+            a classifier that cfgen did not train.
         limit: number of samples, evenly from the classes; by default all.
         mask: an image file, bright where change is allowed.
         bound: greatest change of any pixel.
@@ -92,7 +93,7 @@ def search(
     config = {
         "command": "search",
         "bundle": _lasting(bundle) if "/" in bundle else bundle,
-        "classifier": classifier,
+        "classifier": models.own_classifier,
         "data": data if source.content is None else _lasting(data),
         "split": split,
         "method": method,

@@ -11,8 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cfgen.metrics import Estimate, paired_difference, sign_flip_p
-from cfgen.models.bundle import find_bundle
-from cfgen.models.saving import weights_hash
+from cfgen.models.bundle import find_bundle, find_judges, model_hash
 from cfgen.verdict import FILE
 from evaluation.plausibility import evaluate
 from evaluation.runs import Row, Run, read_run
@@ -183,12 +182,12 @@ def _number(value: object) -> float | None:
 
 
 def _stamp(run: Run, judges: Path | None) -> dict:
-    asked = [] if judges is None else sorted(file.parent for file in judges.glob("*/config.json"))
+    asked = {} if judges is None else find_judges(judges)
     verdict = find_bundle(run.config["bundle"]) / FILE
     return {
         "samples": len(run.samples),
         "verdict": hashlib.sha256(verdict.read_bytes()).hexdigest() if verdict.is_file() else None,
-        "judges": {folder.name: weights_hash(folder) for folder in asked},
+        "judges": {name: model_hash(one) for name, one in asked.items()},
         "cfgen": version("cfgen"),
     }
 

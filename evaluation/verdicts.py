@@ -12,14 +12,14 @@ import torch
 from tqdm import tqdm
 
 from cfgen.evidence import Evidence, Witnesses, gather
-from cfgen.goals import CONFIDENCE, make_goal
+from cfgen.goals import CONFIDENCE, OTHER, make_goal
 from cfgen.models.bundle import Bundle
 from cfgen.models.classifier import Classifier
 from cfgen.verdict import ALREADY, Verdict, VerdictModel, find_model
 from cfgen.witnesses import witnesses_of
 from evaluation.batches import batches
 from evaluation.runs import Row, Run
-from evaluation.summary import attempted
+from evaluation.summary import attempted, target_of
 from evaluation.tables import csv_text
 from evaluation.writing import write_file
 
@@ -43,10 +43,13 @@ def gather_evidence(
         A row a sample, in the order of the run's samples: its id and the fields of
         `cfgen.evidence.Evidence`; None for what is not known.
     """
-    target, confidence = run.config.get("target"), run.config.get("confidence", CONFIDENCE)
+    confidence = run.config.get("confidence", CONFIDENCE)
     found: dict[object, Row] = {}
     with tqdm(total=len(run.samples), desc="evidence", unit="image") as progress:
         for batch in batches(run, batch_size, device):
+            names = [target_of(row) for row in batch.rows]
+            # A shard has one kind of goal: each image a class of its own, or all any other.
+            target = OTHER if OTHER in names else names
             goal = make_goal(witnesses.classifier, batch.factual, target, confidence)
             ids = [int(row["id"] or 0) for row in batch.rows]
             evidence = gather(witnesses, goal, batch.factual, batch.image, torch.tensor(ids))

@@ -10,6 +10,7 @@ from typing import TypeVar
 import yaml
 from torch import nn
 
+from cfgen.models.adapters import adapted_hash, is_description, load_adapted
 from cfgen.models.autoencoder import Autoencoder, load_autoencoder
 from cfgen.models.classifier import Classifier, import_classifier, load_classifier
 from cfgen.models.prior import Prior, load_prior
@@ -28,7 +29,8 @@ class Bundle:
     """A folder of models; each is loaded when asked for.
 
     BUNDLE/{classifier, classifiers/NAME, judges/NAME, development/NAME, autoencoder,
-    prior, segmenter}.
+    prior, segmenter}. A judge may also be described: BUNDLE/judges/NAME.yaml, see
+    `cfgen.models.adapters`.
 
     Attributes:
         path: the folder.
@@ -50,6 +52,8 @@ class Bundle:
     def classifier(self) -> Classifier:
         """The classifier to be explained."""
         name = self.own_classifier
+        if name and is_description(name):
+            return self._place(load_adapted(Path(name), self.classes))
         if name and ":" in name:
             return self._place(import_classifier(name, self.classes, self.size))
         folder = self._classifier_folder(name)
@@ -70,8 +74,9 @@ class Bundle:
         if not folder.is_dir():
             known = sorted(path.name for path in folder.parent.glob("*/"))
             raise ValueError(
-                f"expected --classifier package.module:function, a path with a slash in it, or one "
-                f"of {folder.parent} ({', '.join(known) or 'none there'}), got {name!r}"
+                f"expected --classifier package.module:function, a path with a slash in it, a "
+                f"YAML file, or one of {folder.parent} ({', '.join(known) or 'none there'}), got "
+                f"{name!r}"
             )
         return folder
 
@@ -138,24 +143,57 @@ class Bundle:
         """Sha256 of the weights of every model there is, by its folder."""
         found = {}
         for root in filter(None, (self.lender, self.path)):
-            for file in sorted(root.rglob("config.json")):
-                part = file.parent.relative_to(root)
+            models = {file.parent for file in root.rglob("config.json")}
+            for panel in ("judges", "development"):
+                models |= set(find_judges(root / panel).values())
+            for one in sorted(models):
+                part = one.relative_to(root)
                 if self.folder(part.parts[0]) == root / part.parts[0]:
-                    found[str(part)] = weights_hash(file.parent)
+                    named = part.with_suffix("") if is_description(one) else part
+                    found[named.as_posix()] = model_hash(one)
         return found
 
     def searched_with(self) -> dict[str, str]:
         """Sha256 of the weights that a search depends on: of no judge, but of the one explained."""
         found = {part: known for part, known in self.weights().items() if part in _SEARCHED_WITH}
-        if self.own_classifier and ":" not in self.own_classifier:
-            found["classifier"] = weights_hash(self._classifier_folder(self.own_classifier))
+        own = self.own_classifier
+        if own and is_description(own):
+            found["classifier"] = model_hash(Path(own))
+        elif own and ":" not in own:
+            found["classifier"] = model_hash(self._classifier_folder(own))
         return found
 
 
+def find_judges(path: Path) -> dict[str, Path]:
+    """Where every judge of a folder is, by name: DIR/NAME, or described by DIR/NAME.yaml.
+
+    Raises:
+        ValueError: two judges have the same name.
+    """
+    folders = [file.parent for file in Path(path).glob("*/config.json")]
+    described = [file for file in Path(path).glob("*.y*ml") if is_description(file)]
+    found: dict[str, Path] = {folder.name: folder for folder in folders}
+    for file in described:
+        if file.stem in found:
+            raise ValueError(
+                f"expected judges of different names in {path}, got {file.name} beside "
+                f"{found[file.stem].name}; do rename one"
+            )
+        found[file.stem] = file
+    return dict(sorted(found.items()))
+
+
 def load_judges(path: Path) -> dict[str, Classifier]:
-    """Load every judge of a folder DIR/NAME, by name."""
-    folders = sorted(file.parent for file in Path(path).glob("*/config.json"))
-    return {folder.name: load_classifier(folder) for folder in folders}
+    """Load every judge of a folder, by name, see `find_judges`."""
+    return {
+        name: load_adapted(one) if is_description(one) else load_classifier(one)
+        for name, one in find_judges(path).items()
+    }
+
+
+def model_hash(path: Path) -> str:
+    """Sha256 of a model's weights: a saved model's folder, or a classifier's YAML file."""
+    return adapted_hash(path) if is_description(path) else weights_hash(path)
 
 
 def find_bundle(name: str | Path) -> Path:
@@ -184,7 +222,8 @@ def load_bundle(name: str | Path, classifier: str | None = None, device: str = "
     Args:
         name: of a shipped bundle, or a path (with a slash in it).
         classifier: what stands in for the bundle's classifier: `package.module:function`, the
-            name of a folder in BUNDLE/classifiers, or the path (with a slash in it) of a saved one.
+            YAML file of one that cfgen did not train (`cfgen.models.adapters`), the name of a
+            folder in BUNDLE/classifiers, or the path (with a slash in it) of a saved one.
         device: where its models go.
 
     Raises:
@@ -199,7 +238,8 @@ def load_bundle(name: str | Path, classifier: str | None = None, device: str = "
             f"expected classes and preprocessing in {path / 'bundle.yaml'}, got {error!r}; do "
             "restore the file or train the bundle again"
         ) from error
-    return Bundle(path, classes, preprocessing, classifier, device, _lender(path, described))
+    named = classifier and _lasting(classifier)
+    return Bundle(path, classes, preprocessing, named, device, _lender(path, described))
 
 
 def _lender(path: Path, described: dict) -> Path | None:
@@ -221,3 +261,10 @@ def _lender(path: Path, described: dict) -> Path | None:
             "parts, got others; do borrow from a bundle for the same images"
         )
     return lender
+
+
+def _lasting(classifier: str) -> str:
+    """Name the path of a classifier so that it is found from any directory."""
+    path = Path(classifier).expanduser()
+    named = is_description(path) or "/" in classifier
+    return str(path.resolve()) if named and path.exists() else classifier

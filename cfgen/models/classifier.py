@@ -140,7 +140,7 @@ class Classifier(ModelMixin, ConfigMixin):
         Raises:
             ValueError: the network has no dense layer.
         """
-        dense = [module for module in self.network.modules() if isinstance(module, nn.Linear)]
+        dense = self._dense()
         if not dense:
             raise ValueError("expected a network that ends in nn.Linear, got one without any")
         seen: list[Tensor] = []
@@ -150,6 +150,14 @@ class Classifier(ModelMixin, ConfigMixin):
         finally:
             handle.remove()
         return seen[0].flatten(1)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether there is a dense layer: a program has none that can be looked into."""
+        return bool(self._dense())
+
+    def _dense(self) -> list[nn.Linear]:
+        return [module for module in self.network.modules() if isinstance(module, nn.Linear)]
 
 
 def load_classifier(path: Path) -> Classifier:
@@ -175,6 +183,17 @@ def import_classifier(name: str, classes: Sequence[str], size: int) -> Classifie
     Raises:
         ValueError: no such function, or it does not return such a module.
     """
+    network = import_network(name)
+    _check_logits(name, network, len(classes), size)
+    return wrap_network(network, classes, size)
+
+
+def import_network(name: str) -> nn.Module:
+    """Call `package.module:function`; return its network, on the CPU and in evaluation mode.
+
+    Raises:
+        ValueError: no such function, or it does not return a module.
+    """
     module_name, _, function = name.partition(":")
     try:
         make = getattr(import_module(module_name), function)
@@ -193,7 +212,11 @@ def import_classifier(name: str, classes: Sequence[str], size: int) -> Classifie
         raise ValueError(
             f"expected {name} to return a torch.nn.Module, got {type(network)}; do return one"
         )
-    _check_logits(name, network.cpu().eval(), len(classes), size)
+    return network.cpu().eval()
+
+
+def wrap_network(network: nn.Module, classes: Sequence[str], size: int) -> Classifier:
+    """Make a frozen classifier of a network from [0, 1] images to logits, taken as they are."""
     classifier = Classifier(classes=list(classes), size=size, widths=[1])
     classifier.network = network
     classifier._set(classes, mean=0.0, std=1.0, temperature=1.0, thresholds=None)

@@ -111,8 +111,8 @@ class CompactResNet(nn.Module):
         return self.head(self.features(images))
 
 
-def torchvision_network(name: str, classes: int) -> nn.Module:
-    """Any torchvision classification network, untrained, with one input channel.
+def torchvision_network(name: str, classes: int, channels: int = 1) -> nn.Module:
+    """Any torchvision classification network, untrained, with one input channel or with three.
 
     Raises:
         ValueError: torchvision has no classification network of this name.
@@ -123,7 +123,8 @@ def torchvision_network(name: str, classes: int) -> nn.Module:
             f"expected an architecture {', '.join(COMPACT)}, 'pneumonia-cnn' or a torchvision "
             f"classification model, got {name!r}; do torchvision.models.list_models() to see them"
         )
-    return _grey(torchvision.models.get_model(name, weights=None, num_classes=classes))
+    network = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    return _grey(network) if channels == 1 else network
 
 
 def compact_mobilenet(classes: int) -> nn.Module:

@@ -1,0 +1,71 @@
+"""Weights of networks that others trained: state dicts, read without running code from them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_NESTED = ("state_dict", "model_state_dict", "model")
+"""Where training loops put the weights in their checkpoints."""
+
+
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """Load a state dict into a network, from safetensors or a PyTorch checkpoint.
+
+    A checkpoint may nest it ('state_dict', 'model') and prefix its keys ('module.', 'model.').
+
+    Raises:
+        ValueError: the file cannot be read, or does not fit.
+    """
+    state = read_weights(path)
+    try:
+        network.load_state_dict(_without_prefix(state, next(iter(network.state_dict()))))
+    except RuntimeError as error:
+        raise ValueError(
+            f"expected the weights in {path} to fit the architecture, got {error}; do check "
+            "architecture, classes and channels"
+        ) from error
+    return network
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Read a state dict, wherever in the file it is.
+
+    Raises:
+        ValueError: the file cannot be read without running code from it, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it may be TorchScript is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpicklers raise nearly anything on what is no state dict
+        raise ValueError(
+            f"expected a state dict in {path}, got what cannot be read as one without running "
+            f"code from it ({type(error).__name__}: {' '.join(str(error).split())[:200]}); do save "
+            "model.state_dict(), or describe it as kind: torchscript"
+        ) from error
+    for key in _NESTED:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        raise ValueError(
+            f"expected a state dict in {path}, got a {type(state).__name__}; do save "
+            "model.state_dict()"
+        )
+    return state
+
+
+def _without_prefix(state: Mapping[str, Tensor], own: str) -> dict[str, Tensor]:
+    """Strip what stands before the network's own keys; other keys are no part of the network."""
+    before = [key.removesuffix(own) for key in state if key == own or key.endswith(f".{own}")]
+    prefix = min(before, key=len, default="")
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
