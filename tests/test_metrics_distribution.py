@@ -172,7 +172,7 @@ def test_precision_is_of_what_is_real_and_recall_of_what_is_there():
     dropped = metrics.precision_recall(one_mode, real)
     assert dropped.precision > 0.8
     assert dropped.recall == pytest.approx(0.5, abs=0.1)
-    strange = torch.cat([real[::2], 500 + torch.randn(40, 2, generator=generator)])
+    strange = torch.cat([real[:40], 500 + torch.randn(40, 2, generator=generator)])
     added = metrics.precision_recall(strange, real)
     assert added.precision == 0.5
     assert added.recall > 0.8
