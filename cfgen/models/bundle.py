@@ -137,9 +137,9 @@ class Bundle:
         found = {file.parent for file in self.path.rglob("config.json")}
         for panel in ("judges", "development"):
             found |= set(find_judges(self.path / panel).values())
+        folders = {one: one.with_suffix("") if is_description(one) else one for one in found}
         return {
-            one.relative_to(self.path).with_suffix("").as_posix(): model_hash(one)
-            for one in sorted(found)
+            folders[one].relative_to(self.path).as_posix(): model_hash(one) for one in sorted(found)
         }
 
     def searched_with(self) -> dict[str, str]:
