@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from cfgen.data.pixels import UnreadableImage
 from cfgen.data.preprocessing import Preprocessing, preprocessing_of
-from cfgen.data.samples import Sample
+from cfgen.data.samples import Sample, choose
+from cfgen.data.sources import open_source
 from cfgen.goals import OTHER, make_goal
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Goal, Image, Outcome
@@ -64,7 +65,8 @@ def adopt(
         target: of the pairs that name none: a class, or 'other'; by default the class not
             predicted, or the runner-up.
         method: what to call the tool.
-        data: real images to compare to, as for `cfgen search`; by default none.
+        data: real images to compare to, as for `cfgen search`; by default none. With 'phantom'
+            the pairs are measured against the phantoms that their names are.
         split: of these.
         batch_size: images that the classifier is given at once.
 
@@ -86,12 +88,13 @@ def adopt(
         )
     found = _open([Path(path) for path in pairs], models)
     prepare = preprocessing_of(models.preprocessing, models.path / "bundle.yaml")
+    real = None if data is None else open_source(data, models.classes, size=prepare.size)
     config = {
         "command": "adopt",
         "pairs": [_lasting(path) for path in pairs],
         "bundle": _lasting(bundle) if "/" in bundle else bundle,
         "classifier": models.own_classifier,
-        "data": None if data is None else _lasting(data),
+        "data": _lasting(data) if data is not None and real and real.content else data,
         "split": None if data is None else split,
         "method": method,
         "target": target,
@@ -105,7 +108,7 @@ def adopt(
     finished = create_run(out, config)
     skipped: list[Row] = []
     sizes: list[tuple[int, ...]] = []
-    waiting = [pair for pair in found.pairs if Sample(pair.name, None, None).id not in finished]
+    waiting = [pair for pair in _in_turn(found.pairs) if _sample(pair).id not in finished]
     with tqdm(total=len(waiting), desc="adopt", unit="pair") as progress:
         ready = _ready(waiting, models, replace(prepare, intensity="full"), skipped, sizes)
         while some := list(islice(ready, batch_size)):
@@ -120,6 +123,16 @@ def _open(paths: Sequence[Path], models: Bundle) -> Pairs:
     if len(paths) == 1 and paths[0].is_dir():
         return open_folder(paths[0])
     return open_arrays(paths, models.classes)
+
+
+def _sample(pair: Pair) -> Sample:
+    return Sample(pair.name, pair.label, None, pair.patient, pair.subgroup)
+
+
+def _in_turn(pairs: Sequence[Pair]) -> list[Pair]:
+    """Order pairs as a search does, so that the first ones shown are never the first by name."""
+    by_name = {pair.name: pair for pair in pairs}
+    return [by_name[sample.path] for sample in choose(map(_sample, pairs), None)]
 
 
 def _classifier_only(models: Bundle) -> dict[str, str]:
@@ -145,8 +158,7 @@ def _ready(
             continue
         if given[0].shape != factual.shape:
             sizes.append(tuple(given[0].shape[1:]))
-        sample = Sample(pair.name, pair.label, None, pair.patient, pair.subgroup)
-        yield sample, pair.target, factual, image
+        yield _sample(pair), pair.target, factual, image
 
 
 def _check_classes(pair: Pair, classes: Sequence[str]) -> None:

@@ -42,11 +42,11 @@ def scripted(path, module):
         torch.jit.save(torch.jit.script(module), path)
 
 
-def exported(path, module, channels=1, batch=None):
-    example = (torch.rand(3, channels, SIZE, SIZE),)
+def exported(path, module, batch="any"):
+    example = (torch.rand(3, 1, SIZE, SIZE),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shapes = ({0: batch or torch.export.Dim("batch")},) if batch != "fixed" else None
+        shapes = ({0: torch.export.Dim("batch")},) if batch == "any" else None
         torch.export.save(torch.export.export(module, example, dynamic_shapes=shapes), path)
 
 
@@ -107,8 +107,8 @@ def test_a_grey_torchvision_network_from_safetensors(tmp_path):
 @pytest.mark.parametrize("kind", ["torchscript", "exported"])
 def test_a_program_is_differentiable_and_blind_to_its_batch(tmp_path, kind):
     own = network()
-    {"torchscript": scripted, "exported": exported}[kind](tmp_path / "program", own)
-    classifier = load_adapted(describe(tmp_path, kind=kind, weights="program"))
+    {"torchscript": scripted, "exported": exported}[kind](tmp_path / "program.pt2", own)
+    classifier = load_adapted(describe(tmp_path, kind=kind, weights="program.pt2"))
     torch.testing.assert_close(classifier(films()), own(films()))
     images = films(5).requires_grad_()
     (gradient,) = torch.autograd.grad(classifier(images)[:, 1].sum(), images)
@@ -294,7 +294,12 @@ def test_a_missing_library_says_how_to_get_it(tmp_path, monkeypatch, kind):
         ({"kind": "torchscript", "weights": 3}, "a text for weights"),
         ({"kind": "torchscript", "weights": "w", "pathology": "A"}, "a pathology among the"),
         (
-            {"kind": "torchxrayvision", "weights": "w", "pathology": "A", "classes": ["A"]},
+            {
+                "kind": "torchxrayvision",
+                "weights": "w",
+                "pathology": "A",
+                "classes": ["A", "B", "C"],
+            },
             "two classes, for the pathology's absence",
         ),
     ],
@@ -314,18 +319,20 @@ def test_a_file_that_is_no_description_is_named(tmp_path, text):
 
 def test_a_network_that_does_not_fit_is_named_before_it_is_used(tmp_path):
     def refused(message, write, module, kind="torchscript", **said):
-        write(tmp_path / "program", module)
+        write(tmp_path / "program.pt2", module)
         with pytest.raises(ValueError, match=message):
-            load_adapted(describe(tmp_path, kind=kind, weights="program", **said))
+            load_adapted(describe(tmp_path, kind=kind, weights="program.pt2", **said))
 
-    refused(r"\(2\) outputs an image.* got \(2, 1\)", scripted, network(1))
+    refused(r"2 outputs an image.* got \(2, 1\)", scripted, network(1))
     refused(r"batches of any number of \(3, 32, 32\) images", scripted, network(), channels=3)
-    refused("in a batch, got a difference", scripted, network().train())
+    refused("in a batch, got a difference", exported, network().train(), "exported")
     refused("logits .*; do write outputs: probabilities", scripted, network(2, 1, nn.Softmax(1)))
     refused(
         "probabilities .*; do write outputs: logits", scripted, network(), outputs="probabilities"
     )
-    refused("finite outputs", scripted, network(2, 1, nn.Hardtanh(torch.nan, torch.nan)))
+    broken = network()
+    nn.init.constant_(broken[-1].bias, torch.nan)
+    refused("finite outputs", scripted, broken)
     refused("any number of", lambda *given: exported(*given, batch="fixed"), network(), "exported")
     refused("which is no archive", lambda path, _: path.write_bytes(b"junk"), None)
     refused("which is no archive", lambda path, _: path.write_bytes(b"junk"), None, "exported")

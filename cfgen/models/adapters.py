@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -127,8 +128,9 @@ def adapted_hash(path: Path) -> str:
         with described.file.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     else:
-        for name, tensor in sorted(build(described).network.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        state = build(described).network.state_dict()
+        # Cloned, for safetensors refuses tensors that share their memory.
+        digest.update(save({name: one.cpu().contiguous().clone() for name, one in state.items()}))
     return digest.hexdigest()
 
 
@@ -164,7 +166,7 @@ def _check_shape(described: Description, outputs: object, count: int) -> None:
     if shape != (2, count):
         raise _wrong(
             described,
-            f"({count}) outputs an image, one a name",
+            f"{count} outputs an image, one a name,",
             f"{shape} for two images",
             "name its classes, or pathologies and pathology for sigmoid outputs; where it returns "
             "more than a tensor, wrap it in a function",
