@@ -16,7 +16,8 @@ def pareto_front(gains: Float[np.ndarray, "points axes"]) -> Bool[np.ndarray, " 
     >>> pareto_front(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.5]])).tolist()
     [True, True, False]
     """
-    known = np.isfinite(gains).all(1)
-    as_good = (gains[:, None] >= gains[None]).all(2)
-    better = (gains[:, None] > gains[None]).any(2)
-    return known & ~(as_good & better & known[:, None]).any(0)
+    known = np.asarray(np.isfinite(gains).all(1))
+    as_good = np.all(gains[:, None] >= gains[None], axis=2)
+    better = np.any(gains[:, None] > gains[None], axis=2)
+    beaten = np.any(as_good & better & known[:, None], axis=0)
+    return np.asarray(known & ~beaten)

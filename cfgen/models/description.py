@@ -166,8 +166,9 @@ def _text(path: Path, name: str, value: object) -> str | None:
 
 
 def _names(path: Path, name: str, value: object, least: int) -> tuple[str, ...]:
-    names = tuple(value) if isinstance(value, list) else (None,)
-    if len(names) < least or not all(isinstance(one, str) for one in names):
+    listed = value if isinstance(value, list) else []
+    names = tuple(one for one in listed if isinstance(one, str))
+    if not isinstance(value, list) or len(names) < max(least, len(listed)):
         raise _wrong(path, f"a list of names for {name}", f"{value!r}", "write [A, B]")
     if len(set(names)) != len(names):
         raise _wrong(path, f"{name} that differ", f"{value!r}", "name each once")

@@ -63,7 +63,9 @@ def save_half(model: ModelMixin, path: Path) -> None:
 
     Rounding to 11 bits changes the estimates of a denoiser far less than any choice of its noise.
     """
-    nn.Module.half(deepcopy(model)).save_pretrained(path)
+    halved = deepcopy(model)
+    nn.Module.half(halved)  # diffusers' own `half` hides its types
+    halved.save_pretrained(path)
 
 
 def weights_hash(path: Path) -> str:
