@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
+from torch import Tensor
 
 from cfgen.data.files import SUFFIXES, read_image
 from cfgen.data.pixels import UnreadableImage, check_values, refuse
@@ -117,7 +118,9 @@ def checked(grey: Shaped[np.ndarray, ...], where: Path | str) -> Image:
     return torch.from_numpy(values.clip(0, 1))[None]
 
 
-def both(factual: Image, image: Image, name: str) -> tuple[Image, Image]:
+def both(
+    factual: Float[Tensor, "1 height width"], image: Float[Tensor, "1 rows columns"], name: str
+) -> tuple[Image, Image]:
     """Return a pair whose images have one size.
 
     Raises:

@@ -222,7 +222,7 @@ def test_one_bad_pair_is_listed_and_the_others_are_taken(tiny_bundle_path, tmp_p
 
 def test_a_pair_that_the_table_lacks_is_listed(tiny_bundle_path, tmp_path):
     root = write_folder(tmp_path / "pairs", phantom_pairs(2))
-    extra = phantom_pairs(3)[2]
+    extra = phantom_pairs(4)[2]
     for side, grey in (("factual", extra[2]), ("counterfactual", extra[3])):
         write_png(root / side / "extra.png", grey)
     run = adopt([root], str(tiny_bundle_path), tmp_path / "run")
@@ -375,7 +375,7 @@ def test_what_holds_no_pairs_is_named(tiny_bundle_path, tmp_path):
     for side in ("factual", "counterfactual"):
         (root / side).mkdir(parents=True)
     refused("got no images in", root)
-    write_folder(root, phantom_pairs(1))
+    write_folder(root, phantom_pairs(2)[:1])
     (root / "pairs.csv").write_text("path,label\n")
     refused("expected the column name, .*got path, label", root)
     (root / "pairs.csv").write_text("name\na.png\na.jpeg\n")

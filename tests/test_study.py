@@ -89,7 +89,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(study_plan, "LADDER", (0.95, 0.90))
     monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 4}))
     monkeypatch.setattr(plausibility, "REAL_IMAGES", 1)
-    monkeypatch.setattr(searching._Task, "rehearse", lambda _: None)
+    monkeypatch.setattr(searching.Task, "rehearse", lambda _: None)
     monkeypatch.setattr(guidance, "ASCENT", Ascent(steps=1))
     monkeypatch.setitem(METHODS, "prior", Method(guidance.guided, Guided(steps=2)))
 
