@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check table table-phantom
+.PHONY: demo test check table table-phantom benchmark
 
 demo: .venv/base
 	$(BIN)/cfgen demo
@@ -36,3 +36,8 @@ table: .venv/base
 table-phantom: .venv/base
 	$(BIN)/cfgen study --bundle phantom-64 --data phantom --marker phantom-64-marker \
 		--limit 160 --further_limit 80 --out runs/study-phantom
+
+# Every method, and saliency, against the true opacity, the true counterfactual and a planted marker
+benchmark: .venv/base
+	$(BIN)/cfgen benchmark --bundle phantom-64 --data phantom --marker phantom-64-marker \
+		--limit 48 --out runs/benchmark
