@@ -101,8 +101,8 @@ def least_share(
 
 def latent_divergence(
     change: Float[Tensor, " batch"],
-    to_target: Sequence[Float[Tensor, " others"]],
-    to_source: Sequence[Float[Tensor, " others"]],
+    to_target: Sequence[Float[Tensor, " _"]],
+    to_source: Sequence[Float[Tensor, " _"]],
 ) -> Float[Tensor, " batch"]:
     """Return the counterfactual latent divergence, in [log 2, 1 + log 2]; lower is better.
 
