@@ -24,7 +24,7 @@ from evaluation.measures import Instruments
 from evaluation.runs import Run
 from evaluation.summary import target_of
 
-Features = Float[Tensor, "images features"]
+Features = Float[Tensor, "images _"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from evaluation.measures import CODES
 from evaluation.study_runs import Measured, difference, pairs
 from evaluation.summary import CORRECT, finite
 from evaluation.tables import interval, markdown, number
@@ -134,7 +135,7 @@ def _judges(method: Measured) -> Iterator[Check]:
 
 def _in_network(frechet: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
     """Return what is known by target in the one network that a run is measured in."""
-    return next(iter(frechet.values()), {})
+    return next((known for view, known in frechet.items() if view != CODES), {})
 
 
 def _by_target(aim: str, known: Mapping[str, Mapping], key: str, bound: float) -> Iterator[Check]:

@@ -250,7 +250,10 @@ def summary_of(**changes):
         "subsets": subsets,
         "direction": {"BRIGHT": subsets},
         "on_real": {"one": {"BRIGHT": real}},
-        "frechet": {"net": {"BRIGHT": {"ratio": 1.9}}},
+        "frechet": {
+            "autoencoder": {"BRIGHT": {"ratio": 9.9}},
+            "net": {"BRIGHT": {"ratio": 1.9}},
+        },
         "changes": {"BRIGHT": {"pairwise_cosine": 0.5}},
     }
 
