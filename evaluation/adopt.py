@@ -21,7 +21,7 @@ from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Goal, Image, Outcome
 from evaluation.arrays import open_arrays
 from evaluation.pairs import Pair, Pairs, open_folder
-from evaluation.runs import Row, create_run, write_shard, write_skipped
+from evaluation.runs import Row, create_run, lasting, write_shard, write_skipped
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,10 +91,10 @@ def adopt(
     real = None if data is None else open_source(data, models.classes, size=prepare.size)
     config = {
         "command": "adopt",
-        "pairs": [_lasting(path) for path in pairs],
-        "bundle": _lasting(bundle) if "/" in bundle else bundle,
+        "pairs": [lasting(path) for path in pairs],
+        "bundle": lasting(bundle) if "/" in bundle else bundle,
         "classifier": models.own_classifier,
-        "data": _lasting(data) if data is not None and real and real.content else data,
+        "data": lasting(data) if data is not None and real and real.content else data,
         "split": None if data is None else split,
         "method": method,
         "target": target,
@@ -234,9 +234,3 @@ def _say(
             f"expected pairs that can be used, got none of {len(skipped)}; see "
             f"{out / 'skipped.csv'}, which begins with: {skipped[0]['reason']}"
         )
-
-
-def _lasting(path: str | Path) -> str:
-    """Name a path so that the run can be evaluated from any directory."""
-    found = Path(path).expanduser()
-    return str(found.resolve()) if found.exists() else str(path)

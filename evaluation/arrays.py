@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
+from cfgen.data.duplicates import digest_of
 from cfgen.types import Image
-from evaluation.pairs import COLUMNS, SIDES, Pair, Pairs, both, checked, hash_of
+from evaluation.pairs import COLUMNS, SIDES, Pair, Pairs, both, checked
 
 
 class _Stack(NamedTuple):
@@ -63,7 +64,7 @@ def open_arrays(paths: Sequence[Path], classes: Sequence[str]) -> Pairs:
         Pair(str(name), partial(_load, stacks, place, f"{where}, pair {name}"), **known)
         for place, (name, known) in enumerate(zip(names, _rows(texts, len(names)), strict=True))
     ]
-    return Pairs(pairs, hashlib.sha256(b"".join(map(hash_of, paths))).hexdigest())
+    return Pairs(pairs, hashlib.sha256(b"".join(map(digest_of, paths))).hexdigest())
 
 
 def _rows(texts: Mapping[str, Sequence[str | None]], count: int) -> list[dict[str, str | None]]:

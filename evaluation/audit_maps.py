@@ -15,7 +15,7 @@ from cfgen.metrics import kmeans, mean_pairwise_cosine, silhouette
 from cfgen.types import Image, Images
 from evaluation.audit_lines import Line, plain
 from evaluation.batches import batches
-from evaluation.figures import DIVERGING
+from evaluation.figures import DIVERGING, SMALL, TEXT
 from evaluation.runs import Run
 from evaluation.summary import attempted, target_of
 
@@ -28,7 +28,6 @@ MOST_KINDS = 5
 """Kinds that a reader can still hold apart; among 2 to this many the silhouette chooses."""
 STRUCTURE = 0.25
 """Silhouette below which clusters are no substantial structure (Kaufman and Rousseeuw 1990)."""
-_SMALL, _TEXT = 7, 9
 
 
 class Pattern(NamedTuple):
@@ -88,8 +87,8 @@ def pattern_figure(found: Sequence[Pattern]) -> Figure:
             # Each on a scale of its own: a mean over many is much fainter than one of a few.
             end = float(picture.abs().max()) or 1e-3
             panel.imshow(picture[0].numpy(), cmap=DIVERGING, vmin=-end, vmax=end)
-            panel.set_title(f"{title}\nends at {end:.3f}".replace("$", r"\$"), fontsize=_SMALL)
-    figure.suptitle("red: brighter, blue: darker", fontsize=_TEXT)
+            panel.set_title(f"{title}\nends at {end:.3f}".replace("$", r"\$"), fontsize=SMALL)
+    figure.suptitle("red: brighter, blue: darker", fontsize=TEXT)
     return figure
 
 

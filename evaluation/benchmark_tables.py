@@ -8,6 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from evaluation.definitions import describe
+from evaluation.figures import SMALL, TEXT, legend_below, quiet
 from evaluation.tables import Cell, csv_text, interval, markdown
 
 MEASURES = (
@@ -25,7 +26,6 @@ ON_MARKER, MARKER_AREA = "on_marker", "marker_area"
 _MARKER = {ON_MARKER: "change on the marker", MARKER_AREA: "the marker's area"}
 _DRAWN = ("energy_in_opacity", "iou_opacity", "pointing_opacity", "ssim_truth", ON_MARKER)
 _COLOURS = ("#0072b2", "#56b4e9", "#d55e00")
-_SMALL, _TEXT = 7, 9
 
 
 class Score(NamedTuple):
@@ -108,18 +108,14 @@ def score_figure(scores: Sequence[Score], target: str) -> Figure:
                 means, at, xerr=ends, fmt="o", markersize=4, linewidth=1,
                 color=_COLOURS[place], label=classifier,
             )  # fmt: skip
-        axes.set_title(_label(name)[0], fontsize=_TEXT)
-        axes.set_yticks(range(len(methods)), methods, fontsize=_SMALL)
+        axes.set_title(_label(name)[0], fontsize=TEXT)
+        axes.set_yticks(range(len(methods)), methods, fontsize=SMALL)
         axes.margins(x=0.08)
         axes.grid(axis="x", linewidth=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=_SMALL)
+        quiet(axes)
     panels[0].invert_yaxis()
-    figure.suptitle(f"to {target}: mean with 95 % interval", fontsize=_TEXT)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, fontsize=_SMALL, frameon=False
-    )
+    figure.suptitle(f"to {target}: mean with 95 % interval", fontsize=TEXT)
+    legend_below(figure, panels[0], columns=3)
     return figure
 
 

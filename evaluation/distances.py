@@ -10,6 +10,7 @@ from torch import Tensor
 from cfgen import metrics
 from cfgen.metrics.draws import largest_draw
 from cfgen.metrics.manifold import NEIGHBOURS
+from evaluation.measures import CODES
 from evaluation.real import Seen
 from evaluation.realism import Taken
 
@@ -34,6 +35,11 @@ def distances(taken: Taken, real: Mapping[str, Seen]) -> dict[str, dict]:
             for measure, values in measured.items():
                 found[measure].setdefault(view, {})[target] = values
     return found
+
+
+def in_network(found: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
+    """Return a measure by target in the one network that a run is measured in, not in its codes."""
+    return next((known for view, known in found.items() if view != CODES), {})
 
 
 def _compared(

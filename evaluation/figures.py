@@ -36,7 +36,8 @@ COSTS = {
 }
 
 _CHANGE = "counterfactual minus original"
-_SMALL, _TEXT, _DIM = 7, 9, "#555555"
+SMALL, TEXT, _DIM = 7, 9, "#555555"
+"""Sizes of letters in points, and the colour of what stands in the background."""
 
 
 def panels(
@@ -78,17 +79,17 @@ def panels(
         (shown[1], "Counterfactual", image, after),
     ):
         best = int(p.argmax())
-        axes.set_title(f"{name}\n{_plain(classes[best])}, p = {float(p[best]):.2f}", fontsize=_TEXT)
+        axes.set_title(f"{name}\n{_plain(classes[best])}, p = {float(p[best]):.2f}", fontsize=TEXT)
         _show(axes, picture)
-    shown[2].set_title("Difference\nred: brighter, blue: darker", fontsize=_TEXT)
+    shown[2].set_title("Difference\nred: brighter, blue: darker", fontsize=TEXT)
     change = _show(shown[2], image - factual, _limits(image - factual), DIVERGING)
     # An inset leaves the difference as large as the images beside it.
     bar = figure.colorbar(change, cax=shown[2].inset_axes((1.03, 0, 0.04, 1)))
-    bar.ax.tick_params(labelsize=_SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
     _probabilities(shown[3], classes, before, after)
     shown[3].set_box_aspect(factual.shape[-2] / factual.shape[-1])
     if title is not None:
-        figure.suptitle(_plain(title), fontsize=_TEXT + 1, fontweight="bold")
+        figure.suptitle(_plain(title), fontsize=TEXT + 1, fontweight="bold")
     return figure
 
 
@@ -131,11 +132,11 @@ def grid(
         for k, name in enumerate(heads):
             x = 0.1 + column * (block + 0.25) + k * (wide + gap)
             centre = x + wide / 2
-            axes.text(centre, 0.17, _plain(name), fontsize=_SMALL, color=_DIM, ha="center")
+            axes.text(centre, 0.17, _plain(name), fontsize=SMALL, color=_DIM, ha="center")
     for index, caption in enumerate(captions):
         x = 0.1 + (index % columns) * (block + 0.25)
         y = head + (index // columns) * row
-        axes.text(x, y + line - 0.06, _plain(caption), fontsize=_SMALL, va="baseline")
+        axes.text(x, y + line - 0.06, _plain(caption), fontsize=SMALL, va="baseline")
         boxes = [(x + k * (wide + gap), y + line, wide, high) for k in range(len(heads))]
         _show(axes, factual[index], box=boxes[0])
         for k, (_, images) in enumerate(found):
@@ -165,7 +166,7 @@ def contact_sheet(
         y = gap + (index // columns) * (high + line + gap)
         _show(axes, image, box=(x, y + line, wide, high))
         if captions is not None:
-            axes.text(x, y + line - 0.06, _plain(captions[index]), fontsize=_SMALL, va="baseline")
+            axes.text(x, y + line - 0.06, _plain(captions[index]), fontsize=SMALL, va="baseline")
     return figure
 
 
@@ -187,12 +188,12 @@ def activation_bars(changes: Sequence[tuple[str, float]]) -> Figure:
     figure = Figure(figsize=(5, 0.9 + 0.24 * len(ordered)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(range(len(ordered)), norms, color=AFTER, height=0.7)
-    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=_SMALL)
-    axes.set_yticks(range(len(ordered)), names, fontsize=_SMALL)
+    axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=SMALL)
+    axes.set_yticks(range(len(ordered)), names, fontsize=SMALL)
     axes.invert_yaxis()
-    axes.set_xlabel("L2 norm of the change in activations", fontsize=_TEXT)
+    axes.set_xlabel("L2 norm of the change in activations", fontsize=TEXT)
     axes.margins(x=0.12)
-    _quiet(axes)
+    quiet(axes)
     return figure
 
 
@@ -225,13 +226,13 @@ def tradeoff(rows: Sequence[Mapping[str, float]], cost: str = "l2") -> Figure:
             (across, up),
             xytext=(5, -10),
             textcoords="offset points",
-            fontsize=_SMALL,
+            fontsize=SMALL,
         )
-    axes.set_xlabel(COSTS[cost], fontsize=_TEXT)
-    axes.set_ylabel("validity", fontsize=_TEXT)
+    axes.set_xlabel(COSTS[cost], fontsize=TEXT)
+    axes.set_ylabel("validity", fontsize=TEXT)
     axes.set_ylim(-0.05, 1.05)
     axes.margins(x=0.14)
-    _quiet(axes)
+    quiet(axes)
     return figure
 
 
@@ -267,16 +268,16 @@ def _probabilities(
         bars = axes.barh(
             [row + offset for row in rows], p.tolist(), height=0.36, color=colour, label=name
         )
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=_SMALL)
-    axes.set_yticks(rows, [_plain(name) for name in classes], fontsize=_SMALL)
+        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=SMALL)
+    axes.set_yticks(rows, [_plain(name) for name in classes], fontsize=SMALL)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15)
     axes.set_xticks((0, 0.5, 1))
-    axes.set_title("Probabilities", fontsize=_TEXT, pad=20)
+    axes.set_title("Probabilities", fontsize=TEXT, pad=20)
     axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=_SMALL, frameon=False
+        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=SMALL, frameon=False
     )
-    _quiet(axes)
+    quiet(axes)
 
 
 def _show(
@@ -320,20 +321,28 @@ def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def quiet(axes: Axes) -> None:
+    """Leave only the two axis lines that are read."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """Draw the legend of one axes, which stands for all, below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False
+    )
+
+
 def _scale_below(figure: Figure, change: AxesImage) -> None:
     """Draw the colour bar that all differences of a grid share."""
     width, height = figure.get_size_inches()
     long = min(3.0, 0.6 * width)
     axes = figure.add_axes(((0.5 - long / width / 2), 0.2 / height, long / width, 0.07 / height))
     bar = figure.colorbar(change, cax=axes, orientation="horizontal")
-    bar.ax.tick_params(labelsize=_SMALL - 1, length=2, pad=1)
-    bar.ax.set_title(_CHANGE, fontsize=_SMALL - 1, pad=2)
-
-
-def _quiet(axes: Axes) -> None:
-    """Leave only the two axis lines that are read."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=_SMALL)
+    bar.ax.tick_params(labelsize=SMALL - 1, length=2, pad=1)
+    bar.ax.set_title(_CHANGE, fontsize=SMALL - 1, pad=2)
 
 
 def _plain(text: str) -> str:

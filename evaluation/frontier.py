@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.figures import AFTER, BEFORE
+from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, legend_below, quiet
 from evaluation.study_runs import Measured
 from evaluation.summary import CORRECT
 
 FOLLOW = "panel_follows"
 _COLOURS = (AFTER, "#d55e00")
 """Blue and vermilion: they differ in lightness, and for the common colour blindnesses too."""
-_SMALL, _TEXT = 7, 9
 
 
 def frontier(
@@ -49,19 +48,15 @@ def frontier(
                     (similarity, follow["mean"]),
                     xytext=(4, 4),
                     textcoords="offset points",
-                    fontsize=_SMALL,
+                    fontsize=SMALL,
                 )
-        axes.set_title(f"to {target}", fontsize=_TEXT)
-        axes.set_xlabel("mean SSIM to the factual", fontsize=_TEXT)
+        axes.set_title(f"to {target}", fontsize=TEXT)
+        axes.set_xlabel("mean SSIM to the factual", fontsize=TEXT)
         axes.set_ylim(-0.05, 1.05)
         axes.margins(x=0.12)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=_SMALL)
-    shown[0].set_ylabel("judges that follow", fontsize=_TEXT)
-    handles, labels = shown[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=2, fontsize=_SMALL, frameon=False
-    )
+        quiet(axes)
+    shown[0].set_ylabel("judges that follow", fontsize=TEXT)
+    legend_below(figure, shown[0], columns=2)
     return figure
 
 

@@ -36,11 +36,11 @@ def asked(batch: Batch, classifier: Classifier) -> dict[str, Tensor]:
     before, after = classifier(batch.factual), classifier(batch.image)
     there = goals.met(classifier.decide(before))
     flips = goals.met(classifier.decide(after))
-    probability = goals.probability(after)
+    at_first, probability = goals.probability(before), goals.probability(after)
     return {
-        "p_target_factual": goals.probability(before),
+        "p_target_factual": at_first,
         "p_target": probability,
-        "p_change": metrics.confidence_change(goals.probability(before), probability),
+        "p_change": metrics.confidence_change(at_first, probability),
         "valid": metrics.valid(probability, VALID - ROUNDING),
         "flip": torch.where(there, torch.nan, flips.float()),
     }

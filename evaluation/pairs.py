@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from cfgen.data.duplicates import digest_of
 from cfgen.data.files import SUFFIXES, read_image
 from cfgen.data.pixels import UnreadableImage, check_values, refuse
 from cfgen.types import Image
@@ -84,14 +85,8 @@ def open_folder(root: Path) -> Pairs:
     digest = hashlib.sha256()
     for file in [*every, *([root / TABLE] if rows is not None else [])]:
         digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
-        digest.update(hash_of(file))
+        digest.update(digest_of(file))
     return Pairs(pairs, digest.hexdigest())
-
-
-def hash_of(path: Path) -> bytes:
-    """Sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def checked(grey: Shaped[np.ndarray, ...], where: Path | str) -> Image:

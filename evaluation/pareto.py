@@ -11,13 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cfgen.metrics import Estimate, estimate, pareto_front
-from evaluation.figures import AFTER, BEFORE
+from evaluation.distances import in_network
+from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, quiet
 from evaluation.runs import Row
 from evaluation.study_runs import Measured
 from evaluation.summary import attempted, finite, group_of
 from evaluation.tables import Cell, csv_text, interval, markdown, number
-
-_SMALL, _TEXT = 7, 9
 
 
 class Point(NamedTuple):
@@ -108,7 +107,7 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
             (across, up),
             xytext=(6, 5),
             textcoords="offset points",
-            fontsize=_SMALL,
+            fontsize=SMALL,
             fontweight="bold" if one.front else "normal",
         )
         ring, width = (AFTER, 2.0) if one.front else (BEFORE, 1.0)
@@ -122,15 +121,14 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
     )
     if known:
         bar = figure.colorbar(colours, ax=axes)
-        bar.set_label("Frechet ratio (lower is better)", fontsize=_TEXT)
-        bar.ax.tick_params(labelsize=_SMALL)
-    axes.set_xlabel("mean L2 of the change (lower is better)", fontsize=_TEXT)
-    axes.set_ylabel(f"valid within {number(budget, 0)} evaluations", fontsize=_TEXT)
-    axes.set_title("ringed: no other run is better in all", fontsize=_TEXT)
+        bar.set_label("Frechet ratio (lower is better)", fontsize=TEXT)
+        bar.ax.tick_params(labelsize=SMALL)
+    axes.set_xlabel("mean L2 of the change (lower is better)", fontsize=TEXT)
+    axes.set_ylabel(f"valid within {number(budget, 0)} evaluations", fontsize=TEXT)
+    axes.set_title("ringed: no other run is better in all", fontsize=TEXT)
     axes.set_ylim(-0.05, 1.1)
     axes.margins(x=0.2)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=_SMALL)
+    quiet(axes)
     return figure
 
 
@@ -152,7 +150,7 @@ def _point(run: Measured, budget: float) -> Point:
 
 def _realism(summary: Mapping) -> float:
     """Mean Frechet ratio over the targets, in the one network that a run is measured in."""
-    targets = next(iter(summary["frechet"].values()), {})
+    targets = in_network(summary["frechet"])
     return fmean(known["ratio"] for known in targets.values()) if targets else math.nan
 
 

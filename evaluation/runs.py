@@ -286,6 +286,12 @@ def _read_rows(path: Path, columns: Sequence[str] = SAMPLE_COLUMNS) -> list[Row]
     ]
 
 
+def lasting(path: str | Path) -> str:
+    """Name a path so that the run can be evaluated from any directory."""
+    found = Path(path).expanduser()
+    return str(found.resolve()) if found.exists() else str(path)
+
+
 def _typed(path: Path, column: str, text: str) -> Value:
     if text == "":
         return None

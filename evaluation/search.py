@@ -26,7 +26,7 @@ from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import Region
 from cfgen.types import Counterfactuals, Goal, Image, Images, Seeds
-from evaluation.runs import Row, create_run, write_shard, write_skipped
+from evaluation.runs import Row, create_run, lasting, write_shard, write_skipped
 
 _LOG = logging.getLogger(__name__)
 
@@ -92,16 +92,16 @@ def search(
     task.rehearse()
     config = {
         "command": "search",
-        "bundle": _lasting(bundle) if "/" in bundle else bundle,
+        "bundle": lasting(bundle) if "/" in bundle else bundle,
         "classifier": models.own_classifier,
-        "data": data if source.content is None else _lasting(data),
+        "data": data if source.content is None else lasting(data),
         "split": split,
         "method": method,
         "settings": asdict(resolved),
         "target": target,
         "confidence": confidence,
         "limit": limit,
-        "mask": None if mask is None else _lasting(mask),
+        "mask": None if mask is None else lasting(mask),
         "bound": bound,
         "draws": draws,
         "batch_size": batch_size,
@@ -256,12 +256,6 @@ def region_of(path: Path | None, bound: float, prepare: Preprocessing, device: s
     # Masks come with 1, 255 or 65535 for 'allowed': the brightest value is what counts.
     mask = replace(prepare, intensity="minmax")(read_image(path), str(path)) > 0.5
     return Region(mask.float()[None].to(device), bound)
-
-
-def _lasting(path: str | Path) -> str:
-    """Name a path so that the run can be evaluated from any directory."""
-    found = Path(path).expanduser()
-    return str(found.resolve()) if found.exists() else str(path)
 
 
 def _manifest(samples: Sequence[Sample]) -> str:

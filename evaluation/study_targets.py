@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from evaluation.measures import CODES
+from evaluation.distances import in_network
 from evaluation.study_runs import Measured, difference, pairs
 from evaluation.summary import CORRECT, finite
 from evaluation.tables import interval, markdown, number
@@ -50,9 +50,7 @@ def checks(method: Measured) -> list[Check]:
         _at_least(
             "change in the lungs over chance", method.metric("inside_ratio", CORRECT), INSIDE_RATIO
         ),
-        *_by_target(
-            "Frechet ratio", _in_network(method.summary["frechet"]), "ratio", FRECHET_RATIO
-        ),
+        *_by_target("Frechet ratio", in_network(method.summary["frechet"]), "ratio", FRECHET_RATIO),
         *_by_target(
             "pairwise cosine of changes", method.summary["changes"], "pairwise_cosine", COSINE
         ),
@@ -131,11 +129,6 @@ def _judges(method: Measured) -> Iterator[Check]:
                 number(real["percentile"], 0),
                 real["within"],
             )
-
-
-def _in_network(frechet: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
-    """Return what is known by target in the one network that a run is measured in."""
-    return next((known for view, known in frechet.items() if view != CODES), {})
 
 
 def _by_target(aim: str, known: Mapping[str, Mapping], key: str, bound: float) -> Iterator[Check]:

@@ -33,7 +33,7 @@ def find_duplicates(source: Source) -> list[tuple[str, ...]]:
         return _size(content(sample))
 
     def digest(sample: Sample) -> bytes:
-        return _digest(content(sample))
+        return digest_of(content(sample))
 
     same_size = _groups(source.samples, size)
     same_bytes = [group for samples in same_size for group in _groups(samples, digest)]
@@ -55,7 +55,8 @@ def _size(content: Path | bytes) -> int:
     return content.stat().st_size
 
 
-def _digest(content: Path | bytes) -> bytes:
+def digest_of(content: Path | bytes) -> bytes:
+    """Sha256 of a file, or of bytes."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).digest()
     with content.open("rb") as file:

@@ -83,5 +83,25 @@ def disjoint_draws(
         yield _some(first, n, generator), _some(second, n, generator)
 
 
+def draws_beside(
+    generated: int, groups: Sequence[Hashable], n: int, draws: int, seed: int
+) -> Iterator[tuple[Rows, Rows, Rows]]:
+    """Yield rows of n generated images beside each of the pairs of `disjoint_draws`.
+
+    Args:
+        generated: how many images there are to draw from.
+        groups: to which group (patient) each real one belongs.
+        n: rows of each set.
+        draws: how many.
+        seed: of the drawing.
+
+    Raises:
+        ValueError: so many real rows are not to be had.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for first, second in disjoint_draws(groups, n, draws, generator):
+        yield torch.randperm(generated, generator=generator)[:n], first, second
+
+
 def _some(rows: Rows, n: int, generator: torch.Generator) -> Int[Tensor, " n"]:
     return rows[torch.randperm(len(rows), generator=generator)[:n]]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfgen.metrics.draws import disjoint_draws, size_of_draws
+from cfgen.metrics.draws import draws_beside, size_of_draws
 
 Features = Float[Tensor, "batch features"]
 
@@ -82,9 +82,7 @@ def frechet_ratio(
     groups = range(len(real)) if patients is None else patients
     n = size_of_draws(len(generated), len(real), groups)
     ours, theirs = 0.0, 0.0
-    generator = torch.Generator().manual_seed(seed)
-    for first, second in disjoint_draws(groups, n, draws, generator):
-        chosen = torch.randperm(len(generated), generator=generator)[:n]
+    for chosen, first, second in draws_beside(len(generated), groups, n, draws, seed):
         ours += frechet_distance(generated[chosen], real[first]) / draws
         theirs += frechet_distance(real[second], real[first]) / draws
     if theirs == 0:

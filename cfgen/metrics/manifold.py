@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cfgen.metrics.draws import disjoint_draws, size_of_draws
+from cfgen.metrics.draws import draws_beside, size_of_draws
 
 NEIGHBOURS = 3
 """The k of the paper."""
@@ -108,10 +108,8 @@ def coverage(
     """
     groups = range(len(real)) if patients is None else patients
     n = size_of_draws(len(generated), len(real), groups)
-    generator = torch.Generator().manual_seed(seed)
     ours, theirs = [], []
-    for first, second in disjoint_draws(groups, n, draws, generator):
-        chosen = torch.randperm(len(generated), generator=generator)[:n]
+    for chosen, first, second in draws_beside(len(generated), groups, n, draws, seed):
         ours.append(precision_recall(generated[chosen], real[first]))
         theirs.append(precision_recall(real[second], real[first]))
     means = torch.tensor([ours, theirs], dtype=torch.float64).mean(1)
