@@ -13,18 +13,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
     "adopt": ("evaluation.adopt:adopt", "make a run of counterfactuals that another tool found"),
     "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run, or another tool's pairs"),
-    "axioms": ("evaluation.axioms:axioms", "search again from a run's images: is it consistent?"),
+    "axioms": (
+        "evaluation.axioms.main:axioms",
+        "search again from a run's images: consistent?",
+    ),
     "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
     "verdict": (
-        "evaluation.verdict_study:verdict",
+        "evaluation.verdicts.main:verdict",
         "calibrate the verdicts on phantoms, or check them",
     ),
-    "study": ("evaluation.study:study", "compare methods, controls and classifiers, all by itself"),
+    "study": (
+        "evaluation.study.main:study",
+        "compare methods, controls and classifiers",
+    ),
     "benchmark": (
-        "evaluation.benchmark:benchmark",
+        "evaluation.benchmark.main:benchmark",
         "score every method and saliency on phantoms, whose truth is known",
     ),
-    "audit": ("evaluation.audit:audit", "audit the classifier of a run, from all of it together"),
+    "audit": (
+        "evaluation.audit.main:audit",
+        "audit the classifier of a run, from all of it",
+    ),
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),

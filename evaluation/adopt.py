@@ -19,8 +19,8 @@ from cfgen.data.sources import open_source
 from cfgen.goals import OTHER, make_goal
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Goal, Image, Outcome
-from evaluation.arrays import open_arrays
-from evaluation.pairs import Pair, Pairs, open_folder
+from evaluation.pairs.arrays import open_arrays
+from evaluation.pairs.folder import Pair, Pairs, open_folder
 from evaluation.runs import Row, create_run, lasting, write_shard, write_skipped
 
 _LOG = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ def adopt(
     """Make a run of pairs of images that any tool made.
 
     The pairs are a folder DIR/{factual,counterfactual}/NAME.png with an optional DIR/pairs.csv
-    (`evaluation.pairs.open_folder`), or arrays (`evaluation.arrays.open_arrays`). Images of the
-    bundle's size are taken as they are, to the bit; others get the bundle's aspect and size, both
-    of a pair in the same way. Their intensity is left as it is, for stretching each to its own
+    (`evaluation.pairs.folder`), or arrays (`evaluation.pairs.arrays`). Images of the bundle's size
+    are taken as they are, to the bit; others get the bundle's aspect and size, both of a pair in
+    the same way. Their intensity is left as it is, for stretching each to its own
     range would be a change of its own. A pair that cannot be used is listed in skipped.csv with
     the reason.
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluation import figures
-from evaluation.columns import Column, columns_of
-from evaluation.paired import NOTE, of_all, paired_csv, paired_table
-from evaluation.pareto import (
+from evaluation.comparison.columns import Column, columns_of
+from evaluation.comparison.paired import NOTE, of_all, paired_csv, paired_table
+from evaluation.comparison.pareto import (
     default_budget,
     pareto_csv,
     pareto_figure,
     pareto_points,
     pareto_table,
 )
+from evaluation.measured import Measured, read_measured
 from evaluation.runs import read_run
-from evaluation.study_runs import Measured, read_measured
 from evaluation.summary import ALL, CORRECT
 from evaluation.tables import Cell, csv_text, interval, latex, markdown, number
 from evaluation.writing import make_folder, write_file

@@ -16,16 +16,16 @@ from cfgen.data import phantom
 from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
 from cfgen.models.classifier import Classifier
 from evaluation.adopt import adopt
-from evaluation.distances import distances
-from evaluation.draws import DEFINITION, diversity_of_draws
-from evaluation.measures import FeatureNetwork, Instruments, measure
-from evaluation.real import Seen, look, real_images
-from evaluation.realism import DEFINITIONS, identity, judges_on_real, take, templates
+from evaluation.measures.distances import distances
+from evaluation.measures.draws import DEFINITION, diversity_of_draws
+from evaluation.measures.image import FeatureNetwork, Instruments, measure
+from evaluation.measures.real import Seen, look, real_images
+from evaluation.measures.realism import DEFINITIONS, identity, judges_on_real, take, templates
+from evaluation.measures.transitions import transitions, write_curves
 from evaluation.runs import Row, Run, is_run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
-from evaluation.transitions import transitions, write_curves
-from evaluation.verdicts import give_verdicts
+from evaluation.verdicts.giving import give_verdicts
 from evaluation.writing import write_file
 
 REAL_IMAGES = 1000

@@ -26,12 +26,12 @@ from PIL import Image as Picture
 
 from cfgen.types import Image, Outcome
 from cfgen.verdict import CALIBRATED
-from evaluation.audit_lines import cells, read_lines
+from evaluation.audit.lines import cells, read_lines
 from evaluation.definitions import describe
 from evaluation.figures import DIVERGING
 from evaluation.runs import Row, Run, read_run
 from evaluation.summary import attempted, target_of
-from evaluation.verdicts import count_verdicts, read_verdicts
+from evaluation.verdicts.giving import count_verdicts, read_verdicts
 from evaluation.writing import PARTIAL
 
 Metrics = dict[str, float | None]

@@ -15,7 +15,7 @@ from evaluation.definitions import METRICS, describe
 from evaluation.runs import Row, Value
 from evaluation.sections import sections
 from evaluation.tables import interval, markdown, number
-from evaluation.verdict_words import verdict_lines
+from evaluation.verdicts.words import verdict_lines
 
 ALL = "all attempted"
 CORRECT = "classified correctly"

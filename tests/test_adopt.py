@@ -22,8 +22,8 @@ from cfgen.data.pixels import UnreadableImage
 from cfgen.goals import make_goal
 from evaluation import plausibility
 from evaluation.adopt import adopt
-from evaluation.arrays import open_arrays
-from evaluation.pairs import open_folder
+from evaluation.pairs.arrays import open_arrays
+from evaluation.pairs.folder import open_folder
 from evaluation.runs import read_run
 from tests.test_adapters import describe, scripted
 from tests.written_runs import brightness_classifier

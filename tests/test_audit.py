@@ -11,11 +11,10 @@ import torch
 from cfgen.cli import main
 from cfgen.data import phantom
 from cfgen.models.classifier import Classifier
-from evaluation import audit_groups
-from evaluation.audit import audit
-from evaluation.audit_groups import is_marked
-from evaluation.audit_lines import cells, read_lines
-from evaluation.audit_maps import kinds_of, patterns
+from evaluation.audit.groups import is_marked
+from evaluation.audit.lines import cells, read_lines
+from evaluation.audit.main import audit
+from evaluation.audit.maps import kinds_of, patterns
 from evaluation.report import report
 from evaluation.runs import Run
 from evaluation.tables import csv_text

@@ -11,7 +11,7 @@ from cfgen.disturbances import noisy
 from cfgen.goals import make_goal
 from cfgen.methods import search, settings_of
 from cfgen.models.bundle import load_bundle
-from evaluation.axioms import axioms
+from evaluation.axioms.main import axioms
 from evaluation.runs import read_run
 from tests.written_runs import flat, sample, write
 

@@ -12,15 +12,15 @@ from cfgen.data import phantom
 from cfgen.data.phantom import of_path, samples
 from cfgen.goals import make_goal
 from cfgen.saliency import input_gradient
-from evaluation import benchmark as module
 from evaluation import plausibility
 from evaluation.batches import batches
-from evaluation.benchmark import benchmark
-from evaluation.benchmark_ground import by_chance, on_ground, saliency_maps, scored_by
-from evaluation.benchmark_tables import Score, score_csv, score_figure, score_table
-from evaluation.measures import on_opacity
-from evaluation.study_marker import on_marker
-from evaluation.study_runs import Measured
+from evaluation.benchmark import main as module
+from evaluation.benchmark.ground import by_chance, on_ground, saliency_maps, scored_by
+from evaluation.benchmark.main import benchmark
+from evaluation.benchmark.tables import Score, score_csv, score_figure, score_table
+from evaluation.measured import Measured
+from evaluation.measures.image import on_opacity
+from evaluation.study.marker import on_marker
 from tests.written_runs import sample, write
 
 SIZE = 64

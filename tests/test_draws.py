@@ -14,7 +14,7 @@ from cfgen.data.phantom import of_path, samples
 from cfgen.data.samples import Sample
 from cfgen.methods import search as search_batch
 from evaluation import search as module
-from evaluation.draws import diversity_of_draws
+from evaluation.measures.draws import diversity_of_draws
 from evaluation.runs import read_run
 from evaluation.sections import sections
 

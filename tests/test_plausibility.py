@@ -17,10 +17,10 @@ from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior
 from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
-from evaluation.measures import Instruments, measure
+from evaluation.measures.image import Instruments, measure
+from evaluation.measures.transitions import transitions, write_curves
 from evaluation.plausibility import _instruments, evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
-from evaluation.transitions import transitions, write_curves
 from tests.written_runs import (
     CLASSES,
     SIZE,
@@ -145,7 +145,7 @@ def test_the_prior_rebuilds_as_of_target_source_and_any_class(tmp_path, monkeypa
     def rebuild(_prior, codes, label):
         return known[label][:, None, None, None].expand_as(codes)
 
-    monkeypatch.setattr("evaluation.measures.rebuild", rebuild)
+    monkeypatch.setattr("evaluation.measures.image.rebuild", rebuild)
     run = write(
         tmp_path,
         [

@@ -9,10 +9,10 @@ import torch
 
 from cfgen.data.pixels import UnreadableImage
 from cfgen.data.samples import Sample
-from evaluation.distances import distances
-from evaluation.measures import FeatureNetwork, Instruments, measure
-from evaluation.real import RealImages, look
-from evaluation.realism import SAME_PATIENT, identity, judges_on_real, take, templates
+from evaluation.measures.distances import distances
+from evaluation.measures.image import FeatureNetwork, Instruments, measure
+from evaluation.measures.real import RealImages, look
+from evaluation.measures.realism import SAME_PATIENT, identity, judges_on_real, take, templates
 from evaluation.sections import sections
 from tests.written_runs import SIZE, Darkener, brightness_classifier, flat, sample, write
 

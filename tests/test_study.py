@@ -20,20 +20,21 @@ from cfgen.models.bundle import load_bundle
 from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior
 from cfgen.types import Outcome
-from evaluation import plausibility, study_plan
+from evaluation import plausibility
 from evaluation import search as searching
-from evaluation import study as module
-from evaluation.frontier import frontier, points
-from evaluation.paired import by_target, of_all, paired_csv, paired_table
+from evaluation.comparison.paired import by_target, of_all, paired_csv, paired_table
+from evaluation.measured import Measured
 from evaluation.runs import Run, read_run
-from evaluation.study_controls import blend_at, matched
-from evaluation.study_faith import likeness
-from evaluation.study_marker import on_marker
-from evaluation.study_plan import classifier_rows, family, first_rows, matched_rows
-from evaluation.study_runs import Measured
-from evaluation.study_targets import checks, control_checks, target_table
-from evaluation.untrained import untrained
-from evaluation.verdict_fit import marker_place
+from evaluation.study import main as module
+from evaluation.study import plan as study_plan
+from evaluation.study.controls import blend_at, matched
+from evaluation.study.faith import likeness
+from evaluation.study.frontier import frontier, points
+from evaluation.study.marker import on_marker
+from evaluation.study.plan import classifier_rows, family, first_rows, matched_rows
+from evaluation.study.targets import checks, control_checks, target_table
+from evaluation.study.untrained import untrained
+from evaluation.verdicts.fit import marker_place
 from tests.written_runs import flat, sample, write
 
 
@@ -106,7 +107,7 @@ def test_a_study_is_made_by_one_command_and_goes_on_where_it_was(
         evaluated.append(run.name)
         return plausibility.evaluate(run, *arguments)
 
-    monkeypatch.setattr("evaluation.study_runs.evaluate", counted)
+    monkeypatch.setattr("evaluation.study.making.evaluate", counted)
     assert main(command) == 0
     first = capsys.readouterr().out
     assert (out / "study.md").read_text() == first.removesuffix("\n")

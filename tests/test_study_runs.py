@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 
 from cfgen.data import phantom
 from cfgen.data.phantom import samples
-from evaluation import plausibility, study_runs
+from evaluation import plausibility
+from evaluation.measured import difference, judged_by, pairs, read_measured
 from evaluation.runs import read_run
 from evaluation.search import search
-from evaluation.study_plan import Planned
-from evaluation.study_runs import Setting, difference, judged_by, make_run, pairs, read_measured
+from evaluation.study.making import Setting, make_run
+from evaluation.study.plan import Planned
 
 ROW = Planned("shift", "methods", "class-mean", {"steps": 2})
 

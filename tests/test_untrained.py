@@ -7,7 +7,7 @@ from torch import nn
 
 from cfgen.data.phantom import draw
 from cfgen.models.classifier import Classifier, load_classifier
-from evaluation.untrained import untrained
+from evaluation.study.untrained import untrained
 from tests.conftest import CLASSES
 
 

@@ -7,7 +7,7 @@ import torch
 from cfgen.data.phantom import draw
 from cfgen.evidence import FEATURES
 from cfgen.verdict import Verdict
-from evaluation.verdict_fit import NEVER, fit, marker_place, risk_curve, true_verdicts
+from evaluation.verdicts.fit import NEVER, fit, marker_place, risk_curve, true_verdicts
 
 
 def verdict_of(change, phantom, place=None):

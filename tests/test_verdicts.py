@@ -13,9 +13,10 @@ from cfgen.evidence import FEATURES, Evidence
 from cfgen.models.bundle import find_bundle, load_bundle
 from cfgen.verdict import Verdict, VerdictModel, read_model
 from cfgen.witnesses import witnesses_of
-from evaluation import plausibility, verdict_study
+from evaluation import plausibility
 from evaluation.runs import create_run, read_run, write_shard
-from evaluation.verdicts import (
+from evaluation.verdicts import main as verdict_study
+from evaluation.verdicts.giving import (
     count_verdicts,
     evidence_of,
     gather_evidence,

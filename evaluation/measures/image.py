@@ -21,7 +21,7 @@ from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior, rebuild
 from cfgen.types import Images
 from evaluation.batches import Batch, batches
-from evaluation.judging import (
+from evaluation.measures.judging import (
     NOWHERE,
     Goals,
     asked,

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cfgen import metrics
 from cfgen.models.classifier import Classifier
 from evaluation.batches import batches
-from evaluation.judging import transition
+from evaluation.measures.judging import transition
 from evaluation.runs import Row, Run
 from evaluation.summary import attempted, target_of
 from evaluation.tables import csv_text

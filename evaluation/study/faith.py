@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cfgen.metrics import Estimate, estimate
 from cfgen.types import Images
+from evaluation.measured import Measured
 from evaluation.runs import Row
-from evaluation.study_runs import Measured
 from evaluation.summary import attempted, finite, group_of, target_of
 from evaluation.tables import interval, markdown
 

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cfgen.metrics import Estimate, estimate, pareto_front
-from evaluation.distances import in_network
 from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, quiet
+from evaluation.measured import Measured
+from evaluation.measures.distances import in_network
 from evaluation.runs import Row
-from evaluation.study_runs import Measured
 from evaluation.summary import attempted, finite, group_of
 from evaluation.tables import Cell, csv_text, interval, markdown, number
 

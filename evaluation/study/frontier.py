@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, legend_below, quiet
-from evaluation.study_runs import Measured
+from evaluation.measured import Measured
 from evaluation.summary import CORRECT
 
 FOLLOW = "panel_follows"

@@ -19,7 +19,7 @@ from cfgen.methods import settings_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import LatentSpace
 from cfgen.types import Images, Seeds
-from evaluation.axiom_words import AXIOMS, to_markdown
+from evaluation.axioms.words import AXIOMS, to_markdown
 from evaluation.batches import Batch, batches
 from evaluation.runs import Run, read_run
 from evaluation.search import Task, region_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evaluation import figures
-from evaluation.audit_groups import (
+from evaluation.audit.groups import (
     CONFUSION,
     ROBUSTNESS,
     SHORTCUT,
@@ -16,10 +16,10 @@ from evaluation.audit_groups import (
     shortcut,
     subgroups,
 )
-from evaluation.audit_lines import FILE, Line, lines_csv, section_table
-from evaluation.audit_maps import SECTION as PATTERNS
-from evaluation.audit_maps import pattern_figure, pattern_lines, patterns
-from evaluation.study_runs import Measured, read_measured
+from evaluation.audit.lines import FILE, Line, lines_csv, section_table
+from evaluation.audit.maps import SECTION as PATTERNS
+from evaluation.audit.maps import pattern_figure, pattern_lines, patterns
+from evaluation.measured import Measured, read_measured
 from evaluation.writing import write_file
 
 NOTES = {

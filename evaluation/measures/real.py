@@ -20,7 +20,7 @@ from cfgen.data.splits import samples_of
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import class_log_odds
 from cfgen.types import Image, Images
-from evaluation.measures import Instruments
+from evaluation.measures.image import Instruments
 from evaluation.runs import Run
 from evaluation.summary import target_of
 

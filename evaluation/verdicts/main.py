@@ -28,14 +28,15 @@ from evaluation import figures
 from evaluation.batches import batches
 from evaluation.runs import Run, read_run
 from evaluation.summary import attempted
-from evaluation.verdict_fit import (
+from evaluation.verdicts.fit import (
     RISK,
     fit,
     marker_place,
     risk_curve,
     true_verdicts,
 )
-from evaluation.verdict_tables import (
+from evaluation.verdicts.giving import evidence_of, gather_evidence, read_evidence
+from evaluation.verdicts.tables import (
     by_search,
     curve_figure,
     curve_table,
@@ -43,7 +44,6 @@ from evaluation.verdict_tables import (
     reached_text,
     weights_table,
 )
-from evaluation.verdicts import evidence_of, gather_evidence, read_evidence
 from evaluation.writing import make_folder, write_file
 
 OTHERS = 63

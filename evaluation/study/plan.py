@@ -16,7 +16,7 @@ CONTROLS = (RIVAL, "random", "opposite")
 LADDER = (0.99, 0.97, 0.95, 0.91)
 """SSIM budgets of a family of runs, from little change to much."""
 UNTRAINED = "untrained"
-"""Name of the classifier whose weights are random, see `evaluation.untrained`."""
+"""Name of the classifier whose weights are random, see `evaluation.study.untrained`."""
 
 Overrides = Mapping[str, int | float | str]
 

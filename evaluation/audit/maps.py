@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from cfgen.metrics import kmeans, mean_pairwise_cosine, silhouette
 from cfgen.types import Image, Images
-from evaluation.audit_lines import Line, plain
+from evaluation.audit.lines import Line, plain
 from evaluation.batches import batches
 from evaluation.figures import DIVERGING, SMALL, TEXT
 from evaluation.runs import Run

@@ -12,13 +12,15 @@ from torch import nn
 from cfgen.models.bundle import find_bundle, load_bundle
 from evaluation import figures
 from evaluation.compare import compare
+from evaluation.comparison.paired import NOTE, by_target, paired_csv, paired_table
 from evaluation.definitions import describe
-from evaluation.frontier import frontier
-from evaluation.paired import NOTE, by_target, paired_csv, paired_table
-from evaluation.study_controls import LEVELS, matched
-from evaluation.study_faith import likeness, likeness_table
-from evaluation.study_marker import DATA, marker_table, on_marked, on_marker
-from evaluation.study_plan import (
+from evaluation.measured import Measured
+from evaluation.study.controls import LEVELS, matched
+from evaluation.study.faith import likeness, likeness_table
+from evaluation.study.frontier import frontier
+from evaluation.study.making import Setting, make_run
+from evaluation.study.marker import DATA, marker_table, on_marked, on_marker
+from evaluation.study.plan import (
     CONTROLS,
     METHOD,
     RIVAL,
@@ -29,11 +31,10 @@ from evaluation.study_plan import (
     first_rows,
     matched_rows,
 )
-from evaluation.study_runs import Measured, Setting, make_run
-from evaluation.study_targets import checks, control_checks, target_table
+from evaluation.study.targets import checks, control_checks, target_table
+from evaluation.study.untrained import untrained
 from evaluation.summary import ALL, CORRECT
 from evaluation.tables import interval, markdown, number
-from evaluation.untrained import untrained
 from evaluation.writing import make_folder, write_file
 
 MAIN = "methods"

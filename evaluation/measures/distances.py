@@ -10,9 +10,9 @@ from torch import Tensor
 from cfgen import metrics
 from cfgen.metrics.draws import largest_draw
 from cfgen.metrics.manifold import NEIGHBOURS
-from evaluation.measures import CODES
-from evaluation.real import Seen
-from evaluation.realism import Taken
+from evaluation.measures.image import CODES
+from evaluation.measures.real import Seen
+from evaluation.measures.realism import Taken
 
 
 def distances(taken: Taken, real: Mapping[str, Seen]) -> dict[str, dict]:

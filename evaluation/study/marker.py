@@ -13,10 +13,11 @@ from cfgen.metrics import Estimate, energy_inside, estimate
 from cfgen.models.bundle import find_bundle
 from cfgen.types import Images
 from evaluation.batches import Batch, batches
-from evaluation.study_runs import Measured, Setting
+from evaluation.measured import Measured
+from evaluation.study.making import Setting
 from evaluation.summary import attempted, finite, group_of, target_of
 from evaluation.tables import interval, markdown
-from evaluation.verdict_fit import marker_place
+from evaluation.verdicts.fit import marker_place
 
 DATA = "phantom:0.9"
 """Phantoms of which nearly every one with an opacity has a marker, and hardly any other has."""

@@ -11,7 +11,7 @@ from cfgen.data.phantom import CLASSES
 from cfgen.methods import DEFAULT_METHOD, METHODS
 from cfgen.models.bundle import find_bundle
 from evaluation import figures
-from evaluation.benchmark_ground import (
+from evaluation.benchmark.ground import (
     SALIENCY,
     Maps,
     by_chance,
@@ -19,7 +19,7 @@ from evaluation.benchmark_ground import (
     saliency_maps,
     scored_by,
 )
-from evaluation.benchmark_tables import (
+from evaluation.benchmark.tables import (
     MARKER_AREA,
     MEASURES,
     ON_MARKER,
@@ -28,9 +28,10 @@ from evaluation.benchmark_tables import (
     score_figure,
     score_table,
 )
-from evaluation.study_marker import DATA, change_of, on_marked, on_marker
-from evaluation.study_plan import Planned
-from evaluation.study_runs import Measured, Setting, make_run
+from evaluation.measured import Measured
+from evaluation.study.making import Setting, make_run
+from evaluation.study.marker import DATA, change_of, on_marked, on_marker
+from evaluation.study.plan import Planned
 from evaluation.summary import ALL, finite
 from evaluation.writing import make_folder, write_file
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from cfgen.data.duplicates import digest_of
 from cfgen.types import Image
-from evaluation.pairs import COLUMNS, SIDES, Pair, Pairs, both, checked
+from evaluation.pairs.folder import COLUMNS, SIDES, Pair, Pairs, both, checked
 
 
 class _Stack(NamedTuple):

@@ -10,11 +10,11 @@ import torch
 
 from cfgen.metrics import contrast, energy_inside, estimate
 from cfgen.models.bundle import load_bundle
-from evaluation.audit_lines import Line, line, plain
+from evaluation.audit.lines import Line, line, plain
 from evaluation.batches import batches
+from evaluation.measured import Measured
 from evaluation.runs import Row, Run
-from evaluation.study_marker import on_marker
-from evaluation.study_runs import Measured
+from evaluation.study.marker import on_marker
 from evaluation.summary import attempted, group_of, target_of
 
 CONFUSION, ROBUSTNESS, SUBGROUPS, SHORTCUT = (

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from cfgen.metrics import Estimate, estimate
 from evaluation.definitions import describe
+from evaluation.measured import Measured, difference, judged_by, pairs
 from evaluation.runs import Row
-from evaluation.study_runs import Measured, difference, judged_by, pairs
 from evaluation.summary import CORRECT, finite, group_of
 from evaluation.tables import interval, markdown, number
 

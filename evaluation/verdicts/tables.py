@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cfgen.verdict import Verdict, VerdictModel
 from evaluation import figures
 from evaluation.tables import markdown, number
-from evaluation.verdict_fit import RISK, Odds, RiskPoint
+from evaluation.verdicts.fit import RISK, Odds, RiskPoint
 
 AIM_COVERAGE = 0.7
 

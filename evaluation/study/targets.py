@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from evaluation.distances import in_network
-from evaluation.study_runs import Measured, difference, pairs
+from evaluation.measured import Measured, difference, pairs
+from evaluation.measures.distances import in_network
 from evaluation.summary import CORRECT, finite
 from evaluation.tables import interval, markdown, number
 

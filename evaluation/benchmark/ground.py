@@ -15,8 +15,8 @@ from cfgen.models.bundle import load_bundle
 from cfgen.saliency import input_gradient, integrated_gradients
 from cfgen.types import Images
 from evaluation.batches import Batch, batches
-from evaluation.measures import on_opacity
-from evaluation.study_runs import Measured
+from evaluation.measured import Measured
+from evaluation.measures.image import on_opacity
 from evaluation.summary import attempted, finite, group_of, target_of
 
 SALIENCY: Mapping[str, Callable[..., Images]] = {

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cfgen.metrics import Estimate, holm
 from evaluation.definitions import describe
-from evaluation.study_runs import Measured, difference, difference_p, judged_by, pairs
+from evaluation.measured import Measured, difference, difference_p, judged_by, pairs
 from evaluation.summary import ALL, CORRECT, finite
 from evaluation.tables import Cell, csv_text, interval, markdown, p_value
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from cfgen import metrics
 from cfgen.types import Images
 from evaluation.batches import batches
-from evaluation.measures import CODES, Instruments
-from evaluation.real import Seen
+from evaluation.measures.image import CODES, Instruments
+from evaluation.measures.real import Seen
 from evaluation.runs import Row, Run
 from evaluation.summary import attempted, finite, group_of, target_of
 

@@ -1,0 +1,1 @@
+"""The audit of a classifier, from many of its counterfactuals."""

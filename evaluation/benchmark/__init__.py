@@ -1,0 +1,1 @@
+"""The benchmark on phantoms, whose truth is known."""

@@ -1,0 +1,1 @@
+"""What is measured of the images of a run, of each and of all together."""

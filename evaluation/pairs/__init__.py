@@ -1,0 +1,1 @@
+"""Pairs of images that any tool made."""

@@ -1,0 +1,1 @@
+"""The study: every method, control, ablation and classifier side by side, with targets."""

@@ -1,0 +1,1 @@
+"""Verdicts of counterfactuals: calibrated on phantoms, given to the samples of a run."""
