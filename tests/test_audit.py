@@ -28,7 +28,7 @@ class _Models:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Eight dark images: A's need .4 in the left half, B's twice that; the last of each stays."""
-    monkeypatch.setattr(audit_groups, "load_bundle", lambda *_: _Models)
+    monkeypatch.setattr(groups, "load_bundle", lambda *_: _Models)
     given, measures = [], []
     for i in range(8):
         group = "AB"[i // 4]
@@ -156,7 +156,7 @@ def test_the_share_on_the_marker_is_in_the_audit_of_marked_phantoms(tmp_path, mo
     class Models:
         classifier = brightness_classifier(classes=phantom.CLASSES)
 
-    monkeypatch.setattr(audit_groups, "load_bundle", lambda *_: Models)
+    monkeypatch.setattr(groups, "load_bundle", lambda *_: Models)
     given, measures = [], []
     for i, one in enumerate(phantom.samples({"test": 6}, 1.0)):
         drawn = phantom.of_path(one.path, SIZE)
