@@ -11,6 +11,7 @@ import torch
 from cfgen.cli import main
 from cfgen.data import phantom
 from cfgen.models.classifier import Classifier
+from evaluation.audit import groups
 from evaluation.audit.groups import is_marked
 from evaluation.audit.lines import cells, read_lines
 from evaluation.audit.main import audit
