@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from cfgen.allocation import keep_freed_memory
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    keep_freed_memory()
     command, *rest = given or ["--help"]
     try:
         if command == "train" and rest and rest[0] in PARTS:

@@ -30,7 +30,7 @@ METRICS = {
         "COUT",
         2,
         "area under p(target) less that under p(source) while the counterfactual's pixels are "
-        "swapped in, those of most change first, in 16 sets; from -1 to 1, curves in cout.csv",
+        "swapped in, those of most change first, in 12 sets; from -1 to 1, curves in cout.csv",
     ),
     "panel_follows": Metric(
         "panel follows",

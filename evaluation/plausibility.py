@@ -21,7 +21,7 @@ from evaluation.measures.draws import DEFINITION, diversity_of_draws
 from evaluation.measures.image import FeatureNetwork, Instruments, measure
 from evaluation.measures.real import Seen, look, real_images
 from evaluation.measures.realism import DEFINITIONS, identity, judges_on_real, take, templates
-from evaluation.measures.transitions import transitions, write_curves
+from evaluation.measures.transitions import write_curves
 from evaluation.runs import Row, Run, is_run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
@@ -61,11 +61,7 @@ def evaluate(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = load_bundle(found.config["bundle"], found.config.get("classifier"), device)
     instruments = replace(_instruments(found, bundle, judges), perceptual=perceptual)
-    scores, curves = transitions(found, bundle.classifier, bundle.device, batch_size)
-    measured = [
-        {**row, "cout": score}
-        for row, score in zip(measure(found, instruments, batch_size), scores, strict=True)
-    ]
+    measured, curves = measure(found, instruments, batch_size)
     notes = _missing(found) + _drift(found, bundle, measured)
     real: dict[str, Seen] = {}
     try:

@@ -18,7 +18,7 @@ from cfgen.models.prior import Prior
 from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
 from evaluation.measures.image import Instruments, measure
-from evaluation.measures.transitions import transitions, write_curves
+from evaluation.measures.transitions import STEPS, write_curves
 from evaluation.plausibility import _instruments, evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
 from tests.written_runs import (
@@ -47,7 +47,7 @@ def test_every_measure_is_of_the_stored_images(tmp_path):
             sample(4, flat(0.3), flat(0.55)),
         ],
     )
-    rows = measure(run, instruments(), batch_size=2)
+    rows = measure(run, instruments(), batch_size=2).rows
     assert [row["id"] for row in rows] == [1, 2, 3, 4]
     all_over, half, nothing, little = rows
     assert all_over["p_target_factual"] == pytest.approx(1 / (1 + torch.e**4), rel=1e-4)
@@ -75,7 +75,7 @@ def test_a_judge_follows_what_it_sees(tmp_path):
             sample(6, flat(0.3), flat(0.7), label=None),
         ],
     )
-    follows, stays, wrong, invalid, there, unknown = measure(run, instruments())
+    follows, stays, wrong, invalid, there, unknown = measure(run, instruments()).rows
     assert follows["judge_left_follows"] == follows["judge_left_follows_valid"] == 1
     assert stays["judge_left_follows"] == stays["judge_left_follows_valid"] == 0
     assert (wrong["judge_left_factual_right"], wrong["judge_left_follows"]) == (0, None)
@@ -97,7 +97,7 @@ def test_a_judge_may_list_its_classes_in_another_order(tmp_path):
     judge = brightness_classifier(classes=CLASSES[::-1])
     judge.network = Swapped()
     run = write(tmp_path, [sample(1, flat(0.3), flat(0.7)), sample(2, flat(0.7), flat(0.65))])
-    rows = measure(run, instruments(judges={"swapped": judge}))
+    rows = measure(run, instruments(judges={"swapped": judge})).rows
     assert [row["judge_swapped_follows"] for row in rows] == [1, 0]
 
 
@@ -109,7 +109,7 @@ def test_any_other_class_will_do_where_the_target_is_none(tmp_path):
             sample(2, flat(0.3), flat(0.4), target=None),
         ],
     )
-    rows = measure(run, instruments())
+    rows = measure(run, instruments()).rows
     assert [row["valid"] for row in rows] == [1, 0]
     assert [row["flip"] for row in rows] == [1, 0]
     assert [row["judge_left_follows"] for row in rows] == [1, 0]
@@ -127,7 +127,7 @@ def test_what_flips_is_counted_whatever_the_label(tmp_path):
             sample(5, flat(0.6, 0.1), flat(0.7)),
         ],
     )
-    both, only, mislabelled, judge_alone, there = measure(run, instruments())
+    both, only, mislabelled, judge_alone, there = measure(run, instruments()).rows
     assert (both["judge_left_flips"], both["non_adversarial"]) == (1, 1)
     assert (only["judge_left_flips"], only["non_adversarial"]) == (0, 0)
     # Asked by its label, this judge had the factual wrong; asked for a flip, it has one.
@@ -135,7 +135,7 @@ def test_what_flips_is_counted_whatever_the_label(tmp_path):
     assert (judge_alone["judge_left_flips"], judge_alone["non_adversarial"]) == (1, None)
     assert (there["judge_left_flips"], there["non_adversarial"]) == (None, None)
     assert both["p_change"] == pytest.approx(both["p_target"] - both["p_target_factual"])
-    assert "non_adversarial" not in measure(run, instruments(judges={}))[0]
+    assert "non_adversarial" not in measure(run, instruments(judges={})).rows[0]
 
 
 def test_the_prior_rebuilds_as_of_target_source_and_any_class(tmp_path, monkeypatch):
@@ -157,13 +157,13 @@ def test_the_prior_rebuilds_as_of_target_source_and_any_class(tmp_path, monkeypa
     darkener = Darkener(0.0)
     towards_bright, towards_dark, anything = measure(
         run, instruments(autoencoder=darkener, prior=prior)
-    )
+    ).rows
     assert towards_bright["im1"] == pytest.approx((0.2 / 0.4) ** 2, rel=1e-4)
     assert towards_dark["im1"] == pytest.approx((0.1 / 0.5) ** 2, rel=1e-4)
     assert towards_bright["im2"] == pytest.approx(0.3**2 / 0.6, rel=1e-4)
     assert towards_dark["im2"] == pytest.approx(0.3**2 / 0.3, rel=1e-4)
     assert (anything["im1"], anything["im2"]) == (None, None)
-    assert "im1" not in measure(run, instruments(autoencoder=darkener))[0]
+    assert "im1" not in measure(run, instruments(autoencoder=darkener)).rows[0]
 
 
 def test_cout_is_kept_with_its_curves(tmp_path):
@@ -178,14 +178,16 @@ def test_cout_is_kept_with_its_curves(tmp_path):
             sample(5, flat(0.3), flat(0.3), outcome="already there"),
         ],
     )
-    scores, curves = transitions(run, brightness_classifier(), batch_size=2)
-    shares = np.arange(17) / 16
+    measured, curves = measure(run, instruments(judges={}), batch_size=2)
+    scores = [row["cout"] for row in measured]
+    shares = np.arange(STEPS + 1) / STEPS
 
     def probability(mean):
         return 1 / (1 + np.exp(10 - 20 * mean))
 
-    even = probability(0.3 + 0.4 * shares)
-    first = probability(0.3 + np.minimum(0.7 * shares, 0.35))
+    even = probability(0.3 + 0.4 * np.round(shares * SIZE**2) / SIZE**2)
+    swapped = np.round(shares * SIZE**2) / SIZE**2
+    first = probability(0.3 + np.minimum(0.7 * swapped, 0.35))
     for i, curve in {1: even, 2: first, 3: even, 4: even}.items():
         assert curves[i][0] == pytest.approx(curve, abs=1e-4)
         assert curves[i][1] == pytest.approx(1 - curve, abs=1e-4)
@@ -196,18 +198,18 @@ def test_cout_is_kept_with_its_curves(tmp_path):
     write_curves(run, curves)
     with (tmp_path / "cout.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["target"] for row in rows[::17]] == ["BRIGHT", "DARK", "other"]
+    assert [row["target"] for row in rows[:: STEPS + 1]] == ["BRIGHT", "DARK", "other"]
     assert {row["n"] for row in rows if row["target"] == "BRIGHT"} == {"2"}
-    mean = [float(row["p_target"]) for row in rows[:17]]
+    mean = [float(row["p_target"]) for row in rows[: STEPS + 1]]
     assert mean == pytest.approx((even + first) / 2, abs=1e-4)
-    assert [float(row["share"]) for row in rows[:17]] == shares.tolist()
+    assert [float(row["share"]) for row in rows[: STEPS + 1]] == shares.tolist()
 
 
 def test_what_mere_reconstruction_does_stands_beside(tmp_path):
     run = write(tmp_path, [sample(1, flat(0.55), flat(0.3)), sample(2, flat(0.9), flat(0.3))])
-    rows = measure(run, instruments(autoencoder=Darkener(0.1)))
+    rows = measure(run, instruments(autoencoder=Darkener(0.1))).rows
     assert [row["reconstruction_flips"] for row in rows] == [1, 0]
-    rows = measure(run, instruments(autoencoder=Darkener(0.25)))
+    rows = measure(run, instruments(autoencoder=Darkener(0.25))).rows
     assert rows[0]["ssim_reconstruction"] == pytest.approx(1)
     assert rows[0]["ssim"] < 0.9
 
@@ -231,11 +233,11 @@ def test_the_panel_is_of_the_judges_that_can_tell(tmp_path):
             sample(3, flat(0.3), flat(0.3), label="BRIGHT"),
         ],
     )
-    one_of_two, one_of_one, none = measure(run, instruments(judges=halves))
+    one_of_two, one_of_one, none = measure(run, instruments(judges=halves)).rows
     assert one_of_two["panel_follows"] == 0.5
     assert (one_of_one["judge_right_follows"], one_of_one["panel_follows"]) == (None, 1)
     assert none["panel_follows"] is None
-    assert "panel_follows" not in measure(run, instruments(judges={}))[0]
+    assert "panel_follows" not in measure(run, instruments(judges={})).rows[0]
 
 
 def test_log_odds_are_of_the_target_and_the_border_is_no_judge(tmp_path):
@@ -249,7 +251,7 @@ def test_log_odds_are_of_the_target_and_the_border_is_no_judge(tmp_path):
         ],
     )
     border = brightness_classifier(slice(SIZE // 2, SIZE))
-    rows = measure(run, instruments(border=border))
+    rows = measure(run, instruments(border=border)).rows
     assert [row["judge_left_log_odds"] for row in rows] == pytest.approx([4, 4, -4], abs=1e-4)
     assert [row["border_shift"] for row in rows] == pytest.approx([8, 8, 12], abs=1e-4)
     assert not any("border" in name for name in rows[0] if name.startswith("judge"))
@@ -260,7 +262,7 @@ def test_places_are_by_the_lungs_of_the_factual(tmp_path):
     factual, image = flat(0.2, 0.6), flat(0.3, 0.6)
     image[..., : SIZE // 4, SIZE // 2 :] -= 0.2
     run = write(tmp_path, [sample(1, factual, image), sample(2, factual, factual)])
-    moved, unmoved = measure(run, instruments(lungs=lambda images: images < 0.25))
+    moved, unmoved = measure(run, instruments(lungs=lambda images: images < 0.25)).rows
     assert moved["energy_in_lungs"] == pytest.approx(1 / 2, rel=1e-4)
     assert moved["inside_ratio"] == pytest.approx(1, rel=1e-4)
     assert moved["ssim_outside"] < moved["ssim"] < 1
@@ -285,7 +287,9 @@ def test_the_true_counterfactual_is_known_on_the_phantom(tmp_path):
     classifier = brightness_classifier(classes=phantom.CLASSES)
     drawn = [phantom.of_path(str(row["path"]), SIZE) for row in run.samples]
     of_path = {str(row["path"]): one for row, one in zip(run.samples, drawn, strict=True)}
-    rows = measure(run, Instruments(classifier=classifier, judges={}, phantom=of_path.__getitem__))
+    rows = measure(
+        run, Instruments(classifier=classifier, judges={}, phantom=of_path.__getitem__)
+    ).rows
     assert rows[0]["ssim_truth"] == pytest.approx(1)
     assert rows[0]["l2_truth"] == 0
     assert rows[0]["energy_in_opacity"] > 0.9
@@ -309,7 +313,9 @@ def test_energy_in_the_marker_is_known_of_phantoms_with_one(tmp_path):
     names = {"path": "a", "label": "OPACITY", "source": "OPACITY", "target": "NORMAL"}
     run = write(tmp_path, [sample(1, drawn.image, image, **names)], data="phantom")
     classifier = brightness_classifier(classes=phantom.CLASSES)
-    (row,) = measure(run, Instruments(classifier=classifier, judges={}, phantom=lambda _: drawn))
+    (row,) = measure(
+        run, Instruments(classifier=classifier, judges={}, phantom=lambda _: drawn)
+    ).rows
     assert row["energy_in_marker"] == pytest.approx(1)
     assert row["energy_in_opacity"] < 0.5
 
@@ -323,7 +329,7 @@ def test_a_phantom_drawn_otherwise_than_stored_is_refused(tmp_path):
 
 
 def summary_of(run, **changes):
-    return summarise(run.samples, measure(run, instruments(**changes)))
+    return summarise(run.samples, measure(run, instruments(**changes)).rows)
 
 
 def test_a_summary_counts_its_subsets(tmp_path):
@@ -445,7 +451,7 @@ def test_evaluate_writes_what_it_returns(bundle, tmp_path):
     assert [int(row["id"]) for row in rows] == list(range(12))
     assert {"ssim_reconstruction", "judge_one_follows", "reconstruction_flips"} <= set(rows[0])
     assert {"panel_follows", "border_shift", "high_frequency", "cout", "sparsity"} <= set(rows[0])
-    assert len((run / "cout.csv").read_text().splitlines()) == 1 + 2 * 17
+    assert len((run / "cout.csv").read_text().splitlines()) == 1 + 2 * (STEPS + 1)
     assert (summary["judges"], summary["features"]) == (["one"], "one")
     for measure_ in ("frechet", "kernel"):
         assert set(summary[measure_]) == {"one", "autoencoder"}

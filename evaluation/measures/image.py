@@ -24,12 +24,15 @@ from evaluation.batches import Batch, batches
 from evaluation.measures.judging import (
     NOWHERE,
     Goals,
-    asked,
+    Said,
     border_shift,
+    decided,
     judged,
     non_adversarial,
     panel_follows,
+    say,
 )
+from evaluation.measures.transitions import STEPS, Curves
 from evaluation.runs import Row, Run
 
 Masks = Bool[Tensor, "batch 1 height width"]
@@ -96,31 +99,45 @@ class Instruments:
         return found
 
 
-@torch.inference_mode()
-def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> list[Row]:
-    """Return every metric of every sample, in the order of the run's samples.
+class Measures(NamedTuple):
+    """What was measured of a run's samples.
 
-    Names are explained by `evaluation.definitions.describe`. A value is None where it does not
-    apply: a judge's following, say, for a judge that had the factual wrong.
+    Attributes:
+        rows: every metric of every sample, in the order of the run's samples. A value is None
+            where it does not apply: a judge's following, say, for a judge that had the factual
+            wrong. Names are explained by `evaluation.definitions.describe`.
+        curves: of COUT.
+    """
+
+    rows: list[Row]
+    curves: Curves
+
+
+@torch.inference_mode()
+def measure(run: Run, instruments: Instruments, batch_size: int = 64) -> Measures:
+    """Measure every sample of a run.
 
     Raises:
         ValueError: a class of the run is unknown to a model, or a phantom is not what was stored.
     """
     progress = tqdm(total=len(run.samples), desc="measure", unit="image")
     measured: dict[object, Row] = {}
+    curves: dict[object, tuple[list[float], list[float]]] = {}
     for batch in batches(run, batch_size, instruments.device):
-        columns = _columns(batch, instruments)
+        said = say(batch, instruments.classifier, STEPS)
+        columns = _columns(batch, instruments, said)
         values = {name: _plain(column) for name, column in columns.items()}
         for place, row in enumerate(batch.rows):
             own = {name: column[place] for name, column in values.items()}
             measured[row["id"]] = {"id": row["id"], **own}
+            curves[row["id"]] = (said.target[place].tolist(), said.source[place].tolist())
         progress.update(len(batch.rows))
     progress.close()
-    return [measured[row["id"]] for row in run.samples]
+    return Measures([measured[row["id"]] for row in run.samples], curves)
 
 
-def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
-    columns = _proximity(batch) | asked(batch, instruments.classifier)
+def _columns(batch: Batch, instruments: Instruments, said: Said) -> dict[str, Tensor]:
+    columns = _proximity(batch) | decided(batch, instruments.classifier, said)
     if instruments.perceptual:
         columns |= metrics.perceptual(batch.factual, batch.image)
     for name, judge in instruments.judges.items():
@@ -131,7 +148,7 @@ def _columns(batch: Batch, instruments: Instruments) -> dict[str, Tensor]:
     if instruments.border is not None:
         columns["border_shift"] = border_shift(batch, instruments.border)
     if instruments.autoencoder is not None:
-        columns |= _reconstructed(batch, instruments.classifier, instruments.autoencoder)
+        columns |= _reconstructed(batch, instruments.classifier, instruments.autoencoder, said)
         if instruments.prior is not None:
             columns |= _interpretable(batch, instruments.autoencoder, instruments.prior)
     if instruments.phantom is not None:
@@ -178,10 +195,10 @@ def _placed(batch: Batch, lungs: Masks) -> dict[str, Tensor]:
 
 
 def _reconstructed(
-    batch: Batch, classifier: Classifier, autoencoder: Autoencoder
+    batch: Batch, classifier: Classifier, autoencoder: Autoencoder, said: Said
 ) -> dict[str, Tensor]:
     reconstruction = autoencoder.decode(autoencoder.encode(batch.factual)).clamp(0, 1)
-    before = classifier.decide(classifier(batch.factual))
+    before = classifier.decide(said.before)
     after = classifier.decide(classifier(reconstruction))
     return {
         "ssim_reconstruction": metrics.ssim(reconstruction, batch.image),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,23 +27,48 @@ NOWHERE = -1
 """The index of a class that is not among the classifier's, such as 'any other'."""
 
 
-def asked(batch: Batch, classifier: Classifier) -> dict[str, Tensor]:
-    """What the classifier says for which the counterfactuals were searched.
+class Said(NamedTuple):
+    """What the classifier says while a counterfactual's pixels are swapped in.
+
+    Attributes:
+        before: of the factuals, where that begins.
+        after: of the counterfactuals, where it ends.
+        target: probability of the target at each point on the way.
+        source: of the source.
+    """
+
+    before: Logits
+    after: Logits
+    target: Curve
+    source: Curve
+
+
+def say(batch: Batch, classifier: Classifier, steps: int) -> Said:
+    """Ask the classifier of factuals, counterfactuals and what is between (`metrics.transition`).
 
     Raises:
         ValueError: a source of the run is none of its classes.
     """
     goals = Goals.of(batch, classifier.classes)
-    before, after = classifier(batch.factual), classifier(batch.image)
-    there = goals.met(classifier.decide(before))
-    flips = goals.met(classifier.decide(after))
-    at_first, probability = goals.probability(before), goals.probability(after)
+    seen = [classifier(images) for images in metrics.transition(batch.factual, batch.image, steps)]
+    target = torch.stack([goals.probability(logits) for logits in seen], 1)
+    source = torch.stack([goals.source_probability(logits) for logits in seen], 1)
+    return Said(seen[0], seen[-1], target, source)
+
+
+def decided(batch: Batch, classifier: Classifier, said: Said) -> dict[str, Tensor]:
+    """Whether what the classifier says is what was searched for."""
+    goals = Goals.of(batch, classifier.classes)
+    there = goals.met(classifier.decide(said.before))
+    flips = goals.met(classifier.decide(said.after))
+    at_first, probability = said.target[:, 0], said.target[:, -1]
     return {
         "p_target_factual": at_first,
         "p_target": probability,
         "p_change": metrics.confidence_change(at_first, probability),
         "valid": metrics.valid(probability, VALID - ROUNDING),
         "flip": torch.where(there, torch.nan, flips.float()),
+        "cout": metrics.cout(said.target, said.source),
     }
 
 
@@ -84,18 +110,6 @@ def non_adversarial(
     """Share of the judges that flip where the classifier does; NaN elsewhere."""
     theirs = torch.stack([columns[f"judge_{name}_flips"] for name in judges])
     return metrics.non_adversarial(columns["flip"], theirs)
-
-
-def transition(batch: Batch, classifier: Classifier, steps: int) -> tuple[Curve, Curve]:
-    """Probability of target and source while a counterfactual's pixels are swapped in.
-
-    Raises:
-        ValueError: a source of the run is none of its classes.
-    """
-    goals = Goals.of(batch, classifier.classes)
-    seen = [classifier(images) for images in metrics.transition(batch.factual, batch.image, steps)]
-    target = torch.stack([goals.probability(logits) for logits in seen], 1)
-    return target, torch.stack([goals.source_probability(logits) for logits in seen], 1)
 
 
 def border_shift(batch: Batch, border: Classifier) -> LogOdds:

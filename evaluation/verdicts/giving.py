@@ -155,10 +155,11 @@ def give_verdicts(
         batch_size: images that a model is given at once.
 
     Returns:
-        How many samples that had a way to go got each verdict; nothing where there is no model.
+        How many samples that had a way to go got each verdict; nothing where there is no model,
+        or no judge, for all models were calibrated with some.
     """
     model = find_model(bundle.path)
-    if model is None:
+    if model is None or not judges:
         return {}
     witnesses = replace(witnesses_of(bundle), judges=judges)
     evidence = gather_evidence(run, witnesses, bundle.device, batch_size)

@@ -1,0 +1,1 @@
+"""Benchmarks of cfgen's own speed and memory: commands, not tests."""
