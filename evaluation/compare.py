@@ -101,6 +101,16 @@ def _write_pareto(runs: Sequence[Measured], out: Path, budget: float | None) -> 
     return ["## Pareto front of validity, realism and proximity\n", text]
 
 
+def require_evaluated(runs: Sequence[Path]) -> None:
+    """Refuse runs that were not evaluated, or whose evaluation is of other samples.
+
+    Raises:
+        ValueError: one is such, or is no run.
+    """
+    for path in runs:
+        _read(path)
+
+
 def _read(path: Path) -> _Evaluated:
     run = read_run(path)
     try:
