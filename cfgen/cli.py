@@ -41,6 +41,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.paper.main:paper",
         "figures, tables, methods and references of runs, as LaTeX",
     ),
+    "reading": (
+        "evaluation.reading.main:reading",
+        "make a blinded reader study of a run, or score one",
+    ),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
     "phantoms": (
         "evaluation.phantoms:phantoms",
@@ -67,6 +71,7 @@ POSITIONAL = {
     "report": "run",
     "gallery": "run",
     "paper": "run",
+    "reading": "run",
     "explain": "image",
 }
 SEVERAL = {
@@ -75,6 +80,7 @@ SEVERAL = {
 }
 LISTED = {
     "paper": ("beside", "other runs over the same images, to be compared"),
+    "reading": ("score", "files of answers; the study's folder in the place of the run"),
 }
 """Options that take several paths, by command."""
 INTERRUPTED = 130

@@ -52,13 +52,21 @@ def cases(runs: Sequence[Run], count: int) -> tuple[Images, list[tuple[str, Imag
         raise ValueError(f"expected a count of 1 or more, got {count}; leave it out")
     main = runs[0]
     rows = {int(row["id"] or 0): row for row in main.samples[:count]}
-    factual, _ = _images(main, list(rows))
-    found = [(_name(run), _images(run, list(rows))[1]) for run in runs]
+    factual, _ = images_of(main, list(rows))
+    found = [(_name(run), images_of(run, list(rows))[1]) for run in runs]
     return factual, found, [_caption(row) for row in rows.values()]
 
 
-def _images(run: Run, ids: Sequence[int]) -> tuple[Images, Images]:
-    """Return factuals and counterfactuals of some samples, in their order."""
+def images_of(run: Run, ids: Sequence[int]) -> tuple[Images, Images]:
+    """Return factuals and counterfactuals of some samples, in their order.
+
+    Args:
+        run: of the images.
+        ids: of the samples.
+
+    Raises:
+        ValueError: the run lacks one of them.
+    """
     known: dict[int, tuple[Image, Image]] = {}
     for there, factual, image in run.images():
         known |= {
