@@ -45,6 +45,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.reading.main:reading",
         "make a blinded reader study of a run, or score one",
     ),
+    "dicom": (
+        "evaluation.captures:dicom",
+        "write the counterfactuals of a run as DICOM files",
+    ),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
     "phantoms": (
         "evaluation.phantoms:phantoms",
@@ -72,6 +76,7 @@ POSITIONAL = {
     "gallery": "run",
     "paper": "run",
     "reading": "run",
+    "dicom": "run",
     "explain": "image",
 }
 SEVERAL = {
