@@ -16,7 +16,8 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 
 from cfgen.cli import main
-from cfgen.data.dicom_out import PATIENT, WARNING, Series, write_secondary_capture
+from cfgen.data.burning import WARNING
+from cfgen.data.dicom_out import PATIENT, Series, write_secondary_capture
 from cfgen.data.files import read_image
 from tests.written_runs import CLASSES, flat, sample, write
 

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from cfgen.cli import main
 from cfgen.data.phantom import of_path, samples
 from cfgen.methods import METHODS, settings_of
 from cfgen.methods.settings import EditName
@@ -51,7 +52,8 @@ def runs(tiny_bundle_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    paper(runs[0], runs[1:], out, rows=2)
+    first, other = map(str, runs)
+    assert main(["paper", first, "--beside", other, "--out", str(out), "--rows", "2"]) == 0
     return out
 
 

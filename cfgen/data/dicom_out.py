@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFilter
-import PIL.ImageFont
-from jaxtyping import Float, UInt16
+from jaxtyping import UInt16
 
+from cfgen.data.burning import WARNING, burned
 from cfgen.types import Image
 
 try:
@@ -29,11 +26,8 @@ except ModuleNotFoundError as error:
         "expected pydicom to write DICOM files, got none; do pip install 'cfgen[dicom]'"
     ) from error
 
-WARNING = "SYNTHETIC - NOT FOR DIAGNOSIS"
-"""What is burned into the pixels."""
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 """Elements of a source that are copied where they are asked for."""
-_LETTERS, _MARGIN = 14, 4
 _LONG_TEXT, _SHORT_TEXT = 1024, 64
 
 Bits = Literal[8, 16]
@@ -165,7 +159,7 @@ def _patient_source(source: Path | None) -> Dataset:
 def _draw(dataset: Dataset, image: Image, bits: Bits) -> None:
     """Store the pixels, the warning burned into them."""
     largest = 2**bits - 1
-    pixels = _burned(image[0].detach().cpu().clamp(0, 1).double().numpy())
+    pixels = burned(image[0].detach().cpu().clamp(0, 1).double().numpy())
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.BitsAllocated = dataset.BitsStored = bits
@@ -176,27 +170,6 @@ def _draw(dataset: Dataset, image: Image, bits: Bits) -> None:
     data = stored.astype("u1").tobytes() if bits == 8 else stored.tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
-
-
-def _burned(pixels: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "rows columns"]:
-    """Return pixels with the warning near their lower edge, white with a black rim."""
-    font = PIL.ImageFont.load_default(_LETTERS)
-    left, top, right, bottom = (round(edge) for edge in font.getbbox(WARNING))
-    wide, high = right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN
-    times = max(1, -(-wide // pixels.shape[1]), -(-3 * high // pixels.shape[0]))
-    enlarged = pixels.repeat(times, 0).repeat(times, 1)
-    mask = PIL.Image.new("L", (wide, high))
-    PIL.ImageDraw.Draw(mask).text((_MARGIN - left, _MARGIN - top), WARNING, fill=255, font=font)
-    scale = max(1, enlarged.shape[1] // (2 * wide))
-    mask = mask.resize((wide * scale, high * scale), PIL.Image.Resampling.NEAREST)
-    rim = np.asarray(mask.filter(PIL.ImageFilter.MaxFilter(2 * scale + 1))) / 255
-    rows = slice(enlarged.shape[0] - high * scale, None)
-    first = (enlarged.shape[1] - wide * scale) // 2
-    columns = slice(first, first + wide * scale)
-    # Thin strokes are grey where they lie between pixels: white is what can be read.
-    letters = np.clip(1.5 * np.asarray(mask) / 255, 0, 1)
-    enlarged[rows, columns] = np.maximum(enlarged[rows, columns] * (1 - rim), letters)
-    return enlarged
 
 
 def _plain(text: str, length: int) -> str:

@@ -61,6 +61,26 @@ def matrix(readers: Readers, items: Sequence[str], value: Mapping[str, float] | 
     return table
 
 
+def readings(key: Key, readers: Readers) -> list[dict[str, str]]:
+    """Return every answer beside what its image was, for analyses of one's own."""
+    return [_reading(key, answer) for answers in readers.values() for answer in answers.values()]
+
+
+def _reading(key: Key, answer: Answer) -> dict[str, str]:
+    row = key.rows[answer["item"]]
+    return {
+        "reader": answer["reader"],
+        "item": answer["item"],
+        "kind": row["kind"],
+        "shows": row["finding"],
+        "answer": answer["answer"],
+        "called_altered": str(int(answer["answer"] == ALTERED)),
+        "confidence": answer["confidence"],
+        "finding": answer["finding"],
+        "seconds": answer["seconds"],
+    }
+
+
 def sureness(answer: Answer) -> float:
     """Return how surely an image is called altered: -5 for surely real, 5 for surely altered."""
     confidence = float(answer["confidence"])

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.reading.answers import read_answers
+from evaluation.reading.answers import read_answers, readings
 from evaluation.reading.form import write_form
 from evaluation.reading.items import choose_items, kinds_of
 from evaluation.reading.key import KEY, read_key, write_key
-from evaluation.reading.scores import Score, readings, scores_of
+from evaluation.reading.scores import Score, scores_of
 from evaluation.reading.words import to_markdown
 from evaluation.runs import read_run
 from evaluation.tables import csv_text

@@ -17,7 +17,7 @@ from cfgen.metrics.readers import (
     mean_auc,
     shuffled_auc_p,
 )
-from evaluation.reading.answers import ALTERED, Answer, Readers, matrix
+from evaluation.reading.answers import Readers, matrix
 from evaluation.reading.items import COUNTERFACTUAL, FACTUAL, UNRELATED
 from evaluation.reading.key import Key
 
@@ -200,23 +200,3 @@ def _mean(answers: Answers) -> float:
 
 def _answered(answers: Answers) -> int:
     return int(np.isfinite(answers).any(0).sum())
-
-
-def readings(key: Key, readers: Readers) -> list[dict[str, str]]:
-    """Return every answer beside what its image was, for analyses of one's own."""
-    return [_reading(key, answer) for answers in readers.values() for answer in answers.values()]
-
-
-def _reading(key: Key, answer: Answer) -> dict[str, str]:
-    row = key.rows[answer["item"]]
-    return {
-        "reader": answer["reader"],
-        "item": answer["item"],
-        "kind": row["kind"],
-        "shows": row["finding"],
-        "answer": answer["answer"],
-        "called_altered": str(int(answer["answer"] == ALTERED)),
-        "confidence": answer["confidence"],
-        "finding": answer["finding"],
-        "seconds": answer["seconds"],
-    }
