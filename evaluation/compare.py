@@ -101,14 +101,13 @@ def _write_pareto(runs: Sequence[Measured], out: Path, budget: float | None) -> 
     return ["## Pareto front of validity, realism and proximity\n", text]
 
 
-def require_evaluated(runs: Sequence[Path]) -> None:
-    """Refuse runs that were not evaluated, or whose evaluation is of other samples.
+def warnings_of(runs: Sequence[Path]) -> list[str]:
+    """Return what makes evaluated runs hard to compare, and what each evaluation noted.
 
     Raises:
-        ValueError: one is such, or is no run.
+        ValueError: one is no run, or not evaluated, or its evaluation is of other samples.
     """
-    for path in runs:
-        _read(path)
+    return _warnings([_read(path) for path in runs])
 
 
 def _read(path: Path) -> _Evaluated:

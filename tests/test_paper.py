@@ -9,12 +9,14 @@ from typing import get_args
 
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from cfgen.cli import main
 from cfgen.data.phantom import of_path, samples
 from cfgen.methods import METHODS, settings_of
 from cfgen.methods.settings import EditName
 from cfgen.objectives import DISTANCES
+from evaluation.adopt import adopt
 from evaluation.definitions import _JUDGE_METRICS, METRICS
 from evaluation.measured import read_measured
 from evaluation.measures.realism import DEFINITIONS
@@ -26,6 +28,7 @@ from evaluation.paper.prose import Cite, Prose, keys, to_latex, to_markdown
 from evaluation.paper.searches import described
 from evaluation.plausibility import evaluate
 from evaluation.search import search
+from evaluation.summary import CORRECT
 
 HOSTILE = "a_b & 50% #1 $x^2$ {~}"
 
@@ -144,6 +147,30 @@ def test_the_section_says_the_numbers_of_the_run(runs):
     assert "sign-flip" not in "\n".join(map(to_markdown, methods(found[:1])))
 
 
+def test_runs_of_other_samples_are_said_to_be_such(runs, tiny_bundle_path, tmp_path):
+    data, settings = str(runs[0].parent / "films"), {"steps": 10}
+    more = tmp_path / "more"
+    search(str(tiny_bundle_path), data, more, method="pixel", settings=settings, limit=4)
+    evaluate(more)
+    text = paper(more, runs[:1], tmp_path / "out", rows=1)
+    assert "Limitations: the runs are not of the same samples: 4 are common" in text
+    assert "Limitations" not in paper(runs[0], runs[1:], tmp_path / "same", rows=1)
+
+
+def test_pairs_without_labels_are_shown_as_all_attempted(tiny_bundle_path, phantoms, tmp_path):
+    save_file({"factual": phantoms, "counterfactual": 1 - phantoms}, tmp_path / "p.safetensors")
+    run = adopt([tmp_path / "p.safetensors"], str(tiny_bundle_path), tmp_path / "run")
+    evaluate(run)
+    text = paper(run, out=tmp_path / "out", rows=1)
+    assert "of 4 images of 'p.safetensors' were sought" in text
+    assert "were made by another tool" in text
+    assert "of all images attempted (n = 4)" in text
+    tables = (tmp_path / "out" / "tables.tex").read_text()
+    assert "tab:all-attempted" in tables
+    assert "tab:classified-correctly" not in tables
+    assert "of all images attempted" in (tmp_path / "out" / "figures.tex").read_text()
+
+
 def test_what_was_said_of_one_search_is_not_repeated(runs):
     found = [read_measured(run) for run in (runs[1], runs[1])]
     text = "\n".join(map(to_markdown, methods(found)))
@@ -173,12 +200,9 @@ def test_a_run_alone_has_no_comparison(runs, tmp_path):
 
 def test_bars_are_the_shares_of_the_summary(runs):
     found = read_measured(runs[0])
-    figure = bars([found], found.targets())
+    figure = bars([found], found.targets(), CORRECT)
     for axes, target in zip(figure.axes, found.targets(), strict=True):
-        shares = [
-            found.mean(name, "classified correctly", target)
-            for name in ("valid", "judge_second_follows")
-        ]
+        shares = [found.mean(name, CORRECT, target) for name in ("valid", "judge_second_follows")]
         heights = [patch.get_height() for patch in axes.patches]
         assert heights == pytest.approx([share for share in shares if share is not None])
 
@@ -186,7 +210,7 @@ def test_bars_are_the_shares_of_the_summary(runs):
 def test_more_runs_than_colours_are_refused(runs):
     found = read_measured(runs[0])
     with pytest.raises(ValueError, match=r"at most 8 runs.*got 2 targets and 9 runs"):
-        bars([found] * (len(COLOURS) + 1), found.targets())
+        bars([found] * (len(COLOURS) + 1), found.targets(), CORRECT)
 
 
 def test_a_run_without_measures_is_refused(runs, tmp_path):

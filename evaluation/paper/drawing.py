@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from evaluation.figures import SMALL, TEXT, legend_below, quiet
 from evaluation.measured import Measured
-from evaluation.summary import CORRECT
 from evaluation.writing import make_folder, write_file
 
 SINGLE, DOUBLE = 85 / 25.4, 175 / 25.4
@@ -23,15 +22,15 @@ COLOURS = (
 """Of the runs, in order: those of Okabe and Ito (2008), safe for the common colour blindnesses."""
 
 
-def bars(runs: Sequence[Measured], targets: Sequence[str]) -> Figure:
+def bars(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> Figure:
     """Draw how often counterfactuals are valid and how often each judge follows, a panel a target.
 
-    Of the images that the classifier had right; whiskers are 95 % intervals. What was not measured
-    of a run has no bar.
+    Whiskers are 95 % intervals. What was not measured of a run has no bar.
 
     Args:
         runs: at most as many as there are `COLOURS`.
         targets: names of the classes.
+        subset: of the images, as in a summary.
 
     Raises:
         ValueError: there are more runs than colours, or there is no target.
@@ -45,7 +44,7 @@ def bars(runs: Sequence[Measured], targets: Sequence[str]) -> Figure:
     judges = list(dict.fromkeys(name for run in runs for name in run.summary["judges"]))
     measures = {"valid": "valid", **{f"judge_{name}_follows": name for name in judges}}
     for axes, target in zip(panels, targets, strict=False):
-        _bars(axes, runs, list(measures), target)
+        _bars(axes, runs, list(measures), (subset, target))
         axes.set_title(f"to {_plain(target)}", fontsize=TEXT)
         names = [_plain(name) for name in measures.values()]
         axes.set_xticks(range(len(names)), names, fontsize=SMALL)
@@ -56,19 +55,20 @@ def bars(runs: Sequence[Measured], targets: Sequence[str]) -> Figure:
     return figure
 
 
-def frontier(runs: Sequence[Measured], targets: Sequence[str]) -> Figure:
+def frontier(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> Figure:
     """Draw the judges' mean follow against the mean SSIM, a panel a target and a point a run.
 
-    Of the images that the classifier had right; whiskers are 95 % intervals of either.
+    Whiskers are 95 % intervals of either.
 
     Args:
         runs: at most as many as there are `COLOURS`.
         targets: names of the classes.
+        subset: of the images, as in a summary.
     """
     figure, panels = _panels(targets, 2.1)
     for axes, target in zip(panels, targets, strict=False):
         for run, colour in zip(runs, COLOURS, strict=False):
-            across, up = (run.metric(one, CORRECT, target) for one in ("ssim", "panel_follows"))
+            across, up = (run.metric(one, subset, target) for one in ("ssim", "panel_follows"))
             if across and up and None not in (across["mean"], up["mean"]):
                 axes.errorbar(
                     across["mean"], up["mean"], *([[a], [b]] for a, b in map(_ends, (up, across))),
@@ -124,11 +124,14 @@ def _across(runs: Sequence[Measured], targets: Sequence[str]) -> int:
     return min(len(runs), 2 if len(targets) == 1 else 5)
 
 
-def _bars(axes: Axes, runs: Sequence[Measured], measures: Sequence[str], target: str) -> None:
+def _bars(
+    axes: Axes, runs: Sequence[Measured], measures: Sequence[str], of: tuple[str, str]
+) -> None:
+    """Draw the bars of one subset and target."""
     wide = 0.8 / len(runs)
     for nth, run in enumerate(runs):
         left = (nth - (len(runs) - 1) / 2) * wide
-        found = [run.metric(name, CORRECT, target) for name in measures]
+        found = [run.metric(name, *of) for name in measures]
         known = [(x + left, one) for x, one in enumerate(found) if one and one["mean"] is not None]
         places, means = [x for x, _ in known], [one["mean"] for _, one in known]
         ends = list(zip(*(_ends(one) for _, one in known), strict=True)) or None

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from evaluation import figures
-from evaluation.compare import require_evaluated
+from evaluation.compare import warnings_of
 from evaluation.comparison.pareto import default_budget, pareto_figure, pareto_points
 from evaluation.gallery import cases
 from evaluation.measured import Measured, read_measured
 from evaluation.paper import prose
 from evaluation.paper.drawing import DOUBLE, SINGLE, bars, frontier, resized, write
-from evaluation.paper.measuring import definitions
+from evaluation.paper.measuring import WORDS, definitions, subset_of
 from evaluation.paper.methods import methods
 from evaluation.paper.references import bibliography
 from evaluation.paper.results import SUBSETS, differences, results
@@ -76,14 +76,15 @@ def paper(run: Path, beside: Sequence[Path] = (), out: Path = Path("paper"), row
             or `out` cannot be written.
     """
     paths = [run, *beside]
-    require_evaluated(paths)
+    warnings = warnings_of(paths)
     runs = [replace(read_measured(path), name=name) for path, name in _named(paths).items()]
     shown = list(_figures(runs, rows))
     for one in shown:
         write(one.figure, out / "figures", one.name)
-    section, measures = methods(runs), definitions(runs)
+    section, measures = methods(runs, warnings), definitions(runs)
     make_folder(out)
-    tables = [results(runs, subset) for subset in SUBSETS]
+    subsets = [one for one in SUBSETS if any(run.summary["subsets"][one]["n"] for run in runs)]
+    tables = [results(runs, subset) for subset in subsets]
     if len(runs) > 1:
         tables.append(differences(runs))
     text = _paragraphs(section, prose.to_markdown)
@@ -116,11 +117,10 @@ def _named(paths: Sequence[Path]) -> dict[Path, str]:
 def _figures(runs: Sequence[Measured], rows: int) -> Iterator[_Shown]:
     yield _cases(runs[:SHOWN], rows)
     targets = sorted({target for one in runs for target in one.targets()})
-    follows = (
-        "How often counterfactuals are valid, and how often judges follow, of the images that the "
-        "classifier had right; whiskers are 95 % bootstrap intervals over patients."
-    )
-    yield _Shown(bars(runs, targets), "follows", len(targets) > 1, follows)
+    subset = subset_of(runs)
+    of = f"of {WORDS[subset]}; whiskers are 95 % bootstrap intervals over patients."
+    follows = f"How often counterfactuals are valid, and how often judges follow, {of}"
+    yield _Shown(bars(runs, targets, subset), "follows", len(targets) > 1, follows)
     if len(runs) == 1:
         return
     budget = default_budget(runs)
@@ -133,11 +133,8 @@ def _figures(runs: Sequence[Measured], rows: int) -> Iterator[_Shown]:
         "runs, of all attempted.",
     )
     if any("panel_follows" in one.summary["definitions"] for one in runs):
-        caption = (
-            "Share of the judges that follow against the SSIM to the factual, of the images that "
-            "the classifier had right; whiskers are 95 % bootstrap intervals over patients."
-        )
-        yield _Shown(frontier(runs, targets), "frontier", len(targets) > 1, caption)
+        caption = f"Share of the judges that follow against the SSIM to the factual, {of}"
+        yield _Shown(frontier(runs, targets, subset), "frontier", len(targets) > 1, caption)
 
 
 def _cases(runs: Sequence[Measured], rows: int) -> _Shown:

@@ -23,6 +23,16 @@ _TOGETHER = {
 """Measures of images together, as the definitions of a summary have them."""
 
 
+WORDS = {CORRECT: "the images that the classifier had right", ALL: "all images attempted"}
+"""How a paper calls a subset."""
+
+
+def subset_of(runs: Sequence[Measured]) -> str:
+    """Return what a paper's numbers are of: what every classifier had right, if labels tell."""
+    known = all(run.summary["subsets"][CORRECT]["n"] for run in runs)
+    return CORRECT if known else ALL
+
+
 def definitions(runs: Sequence[Measured]) -> list[Prose]:
     """Return what each measure of the runs is, and whose: a paragraph each."""
     known = {name: text for run in runs for name, text in run.summary["definitions"].items()}
@@ -38,7 +48,8 @@ def definitions(runs: Sequence[Measured]) -> list[Prose]:
 def measured(run: Measured) -> Prose:
     """Return how a run was measured: by which judges and measures, with which intervals."""
     summary = run.summary
-    judges = list(summary["judges"])
+    judges, subset = list(summary["judges"]), subset_of([run])
+    n = {name: summary["subsets"][name]["n"] for name in (CORRECT, ALL)}
     return [
         *_judged(judges),
         "A counterfactual is valid where the calibrated probability of the target is at least 0.9",
@@ -50,8 +61,8 @@ def measured(run: Measured) -> Prose:
         " of 1,000 resamples of ",
         "images" if summary["patients"] is None else "whole patients",
         Cite(() if summary["patients"] is None else ["field2007"]),
-        f"; unless said otherwise they are of the {summary['subsets'][CORRECT]['n']:,} images that "
-        f"the classifier had right ({summary['subsets'][ALL]['n']:,} were attempted). Measured by ",
+        f"; unless said otherwise they are of {WORDS[subset]} (n = {n[subset]:,}"
+        f"{f' of {n[ALL]:,} attempted' if subset == CORRECT else ''}). Measured by ",
         listed([f"{name} {version}" for name, version in summary["versions"].items()]) + ".",
     ]
 

@@ -16,11 +16,17 @@ _ASPECTS = {"pad": "padded to a square", "stretch": "stretched to a square", "cr
             "the central square"}  # fmt: skip
 
 
-def methods(runs: Sequence[Measured]) -> list[Prose]:
-    """Return the section's paragraphs: images and models, one a run on its search, measures."""
+def methods(runs: Sequence[Measured], warnings: Sequence[str] = ()) -> list[Prose]:
+    """Return the section's paragraphs: images and models, one a search, measures, limitations.
+
+    Args:
+        runs: evaluated; the first is the one that the paper is about.
+        warnings: what is to be known of them, see `evaluation.compare.warnings_of`.
+    """
     first = runs[0]
     searches = all_described(run.run.config for run in runs)
-    return [_asked(first), *searches, measured(first), *compared(runs)]
+    limits: list[Prose] = [[f"Limitations: {' '.join(warnings)}"]] if warnings else []
+    return [_asked(first), *searches, measured(first), *compared(runs), *limits]
 
 
 def _asked(run: Measured) -> Prose:
@@ -31,7 +37,7 @@ def _asked(run: Measured) -> Prose:
     of = f", split '{config['split']}'" if config.get("split") else ""
     data = config.get("data") or listed([str(path) for path in config.get("pairs") or ["pairs"]])
     return [
-        f"Counterfactuals of {samples}{whose} of '{PurePath(str(data)).name}'{of},",
+        f"Counterfactuals of {samples}{whose} of '{PurePath(str(data)).name}'{of}",
         *_data_cites(str(data), str(config.get("bundle"))),
         f" were sought for the classifier of the bundle '{PurePath(str(config['bundle'])).name}', "
         f"which tells {listed([str(name) for name in config.get('classes') or []])} apart"
@@ -46,11 +52,11 @@ def _asked(run: Measured) -> Prose:
 
 def _data_cites(data: str, bundle: str) -> Prose:
     if data.startswith("pneumoniamnist"):
-        return [Cite(["yang2023"])]
+        return [Cite(["yang2023"]), ","]
     trained = PurePath(bundle).name.startswith("kermany")
     if trained:
-        return [" with models trained on the X-rays of Kermany et al.", Cite(["kermany2018"]), ","]
-    return [" chest phantoms drawn by a procedure,"] if data.startswith("phantom") else []
+        return [", with models trained on the X-rays of Kermany et al.", Cite(["kermany2018"]), ","]
+    return [", chest phantoms drawn by a procedure,"] if data.startswith("phantom") else []
 
 
 def _own_classifier(config: Mapping) -> str:
