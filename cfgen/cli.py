@@ -39,6 +39,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("evaluation.report:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
+    "paper": (
+        "evaluation.paper.main:paper",
+        "figures, tables, methods and references of runs, as LaTeX",
+    ),
+    "reading": (
+        "evaluation.reading.main:reading",
+        "make a blinded reader study of a run, or score one",
+    ),
+    "dicom": (
+        "evaluation.captures:dicom",
+        "write the counterfactuals of a run as DICOM files",
+    ),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
     "phantoms": (
         "evaluation.phantoms:phantoms",
@@ -64,12 +76,20 @@ POSITIONAL = {
     "audit": "run",
     "report": "run",
     "gallery": "run",
+    "paper": "run",
+    "reading": "run",
+    "dicom": "run",
     "explain": "image",
 }
 SEVERAL = {
     "runs": "folders of evaluated runs",
     "pairs": "a folder DIR/{factual,counterfactual}, an .npz or .safetensors file, or two .npy",
 }
+LISTED = {
+    "paper": ("beside", "other runs over the same images, to be compared"),
+    "reading": ("score", "files of answers; the study's folder in the place of the run"),
+}
+"""Options that take several paths, by command."""
 INTERRUPTED = 130
 """Exit code of what the user stopped, as shells have it: 128 and the number of the signal."""
 
@@ -132,7 +152,10 @@ def _call(command: str, rest: Sequence[str]) -> int:
         parser.add_argument(name, nargs="+", type=Path, help=SEVERAL[name])
     elif name:
         parser.add_argument(name, type=Path, help=f"the {name}")
-    parser.add_function_arguments(function, skip={name} if name else None)
+    several, words = LISTED.get(command, (None, None))
+    if several:
+        parser.add_argument(f"--{several}", nargs="+", type=Path, default=(), help=words)
+    parser.add_function_arguments(function, skip={one for one in (name, several) if one})
     chosen = vars(parser.parse_args(list(rest)))
     options = {key: value for key, value in chosen.items() if key != "config"}
     result = function(**options)

@@ -101,6 +101,15 @@ def _write_pareto(runs: Sequence[Measured], out: Path, budget: float | None) -> 
     return ["## Pareto front of validity, realism and proximity\n", text]
 
 
+def warnings_of(runs: Sequence[Path]) -> list[str]:
+    """Return what makes evaluated runs hard to compare, and what each evaluation noted.
+
+    Raises:
+        ValueError: one is no run, or not evaluated, or its evaluation is of other samples.
+    """
+    return _warnings([_read(path) for path in runs])
+
+
 def _read(path: Path) -> _Evaluated:
     run = read_run(path)
     try:

@@ -99,6 +99,7 @@ def grid(
     captions: Sequence[str],
     *,
     columns: int | None = None,
+    width: float | None = None,
 ) -> Figure:
     """Draw many images, each beside its counterfactuals and differences, a caption above each.
 
@@ -111,6 +112,7 @@ def grid(
         captions: one line an image, for example "person1, PNEUMONIA, p 0.98 -> 0.04".
         columns: how many blocks of pictures stand side by side; by default 1 for up to 4 images,
             2 for up to 24 and 3 for more.
+        width: of the figure in inches; by default what pictures of 1.25 inches need.
 
     Raises:
         ValueError: if there is no image, or if the numbers or shapes do not agree.
@@ -123,18 +125,20 @@ def grid(
     columns = min(columns, count)
     limits = _limits(torch.stack([images - factual for _, images in found]))
     heads = ["original", *(head for name, _ in found for head in (name, "difference"))]
-    wide, gap, line, head, foot = 1.25, 0.05, 0.2, 0.25, 0.5
+    wide, gap, between, line, head, foot = 1.25, 0.05, 0.25, 0.2, 0.25, 0.5
+    if width is not None:
+        wide = ((width - 0.2 + between) / columns - between + gap) / len(heads) - gap
     high = wide * factual.shape[-2] / factual.shape[-1]
     block, row = len(heads) * (wide + gap) - gap, high + line + 0.08
-    width = columns * block + (columns - 1) * 0.25 + 0.2
+    width = columns * (block + between) - between + 0.2
     figure, axes = _sheet(width, head + -(-count // columns) * row + foot)
     for column in range(columns):
         for k, name in enumerate(heads):
-            x = 0.1 + column * (block + 0.25) + k * (wide + gap)
+            x = 0.1 + column * (block + between) + k * (wide + gap)
             centre = x + wide / 2
             axes.text(centre, 0.17, _plain(name), fontsize=SMALL, color=_DIM, ha="center")
     for index, caption in enumerate(captions):
-        x = 0.1 + (index % columns) * (block + 0.25)
+        x = 0.1 + (index % columns) * (block + between)
         y = head + (index // columns) * row
         axes.text(x, y + line - 0.06, _plain(caption), fontsize=SMALL, va="baseline")
         boxes = [(x + k * (wide + gap), y + line, wide, high) for k in range(len(heads))]

@@ -33,21 +33,40 @@ def gallery(
         ValueError: there is no such run, the count is below 1, the other run lacks an image, or
             the file cannot be written.
     """
-    if count < 1:
-        raise ValueError(f"expected a count of 1 or more, got {count}; leave it out for 12")
-    main = read_run(run)
-    rows = {int(row["id"] or 0): row for row in main.samples[:count]}
-    factual, images = _images(main, list(rows))
-    found = [(_name(main), images)]
-    if beside is not None:
-        other = read_run(beside)
-        found.append((_name(other), _images(other, list(rows))[1]))
-    figure = figures.grid(factual, found, [_caption(row) for row in rows.values()])
+    runs = [read_run(path) for path in (run, beside) if path is not None]
+    figure = figures.grid(*cases(runs, count))
     return figures.save(figure, out or run / "gallery.png")
 
 
-def _images(run: Run, ids: Sequence[int]) -> tuple[Images, Images]:
-    """Return factuals and counterfactuals of some samples, in their order."""
+def cases(runs: Sequence[Run], count: int) -> tuple[Images, list[tuple[str, Images]], list[str]]:
+    """Return the first cases of a run: factuals, counterfactuals by method, captions.
+
+    Args:
+        runs: the run, and others over the same images.
+        count: how many cases.
+
+    Raises:
+        ValueError: the count is below 1, or another run lacks an image.
+    """
+    if count < 1:
+        raise ValueError(f"expected a count of 1 or more, got {count}; leave it out")
+    main = runs[0]
+    rows = {int(row["id"] or 0): row for row in main.samples[:count]}
+    factual, _ = images_of(main, list(rows))
+    found = [(_name(run), images_of(run, list(rows))[1]) for run in runs]
+    return factual, found, [_caption(row) for row in rows.values()]
+
+
+def images_of(run: Run, ids: Sequence[int]) -> tuple[Images, Images]:
+    """Return factuals and counterfactuals of some samples, in their order.
+
+    Args:
+        run: of the images.
+        ids: of the samples.
+
+    Raises:
+        ValueError: the run lacks one of them.
+    """
     known: dict[int, tuple[Image, Image]] = {}
     for there, factual, image in run.images():
         known |= {

@@ -163,7 +163,7 @@ def _metrics_table(blocks: Mapping[str, Mapping]) -> str:
     lines = []
     for metric in metrics:
         label, decimals, _ = describe(metric)
-        cells = {heads[name]: _cell(block, metric, decimals) for name, block in blocks.items()}
+        cells = {heads[name]: cell(block, metric, decimals) for name, block in blocks.items()}
         lines.append({"": label, **cells})
     for cost in COSTS:
         cells = {heads[name]: number(block["median"][cost], 0) for name, block in blocks.items()}
@@ -173,7 +173,8 @@ def _metrics_table(blocks: Mapping[str, Mapping]) -> str:
     return markdown(lines, ("", *heads.values()))
 
 
-def _cell(block: Mapping, metric: str, decimals: int) -> str:
+def cell(block: Mapping, metric: str, decimals: int) -> str:
+    """Write a metric of a block for a table; it says its n where that is not the block's."""
     estimate_ = block["metrics"].get(metric)
     text = interval(estimate_, decimals)
     if estimate_ is None or estimate_["n"] in (0, block["n"]):

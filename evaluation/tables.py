@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Cell = str | float | int | None
@@ -24,6 +25,8 @@ _LATEX = {
     ">": r"\textgreater{}",
     "λ": r"$\lambda$",
 }
+
+_MINUS = re.compile(r"(?<![\w.])-(?=[.\d])")
 
 
 def number(value: float | int | None, decimals: int = 2) -> str:
@@ -100,17 +103,30 @@ def markdown(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
     return "".join(f"| {line} |\n" for line in lines)
 
 
-def latex(rows: Sequence[Mapping[str, str]], columns: Sequence[str], caption: str) -> str:
+def latex(
+    rows: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    caption: str,
+    *,
+    label: str | None = None,
+) -> str:
     r"""Write rows as a LaTeX table; the document needs the package booktabs.
+
+    Args:
+        rows: cells by the name of their column.
+        columns: names, in order.
+        caption: plain text.
+        label: to refer to it by; such a table spans both columns of a page, in small letters.
 
     >>> r"50\%" in latex([{"run": "50%"}], ("run",), "A run")
     True
     """
     body = [" & ".join(_latex_cell(row.get(column, "-")) for column in columns) for row in rows]
     lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_latex_cell(caption)}}}",
+        r"\begin{table}" if label is None else r"\begin{table*}",
+        r"\centering" if label is None else r"\centering\footnotesize",
+        rf"\caption{{{latex_text(caption)}}}",
+        *([] if label is None else [rf"\label{{{label}}}"]),
         rf"\begin{{tabular}}{{{'l' * len(columns)}}}",
         r"\toprule",
         " & ".join(_latex_cell(column) for column in columns) + r" \\",
@@ -118,7 +134,7 @@ def latex(rows: Sequence[Mapping[str, str]], columns: Sequence[str], caption: st
         *(line + r" \\" for line in body),
         r"\bottomrule",
         r"\end{tabular}",
-        r"\end{table}",
+        r"\end{table}" if label is None else r"\end{table*}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -127,7 +143,17 @@ def _markdown_cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def latex_text(text: str) -> str:
+    r"""Escape what LaTeX would take for a command; control characters become spaces.
+
+    >>> print(latex_text("50% of a_b"))
+    50\% of a\_b
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return "".join(_LATEX.get(letter, letter) for letter in plain)
+
+
 def _latex_cell(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in text).replace("\n", " ")
+    escaped = _MINUS.sub("$-$", latex_text(text))
     # A row that begins with a bracket would be read as an option of the line break before it.
     return "{" + escaped + "}" if escaped.startswith(("[", "*")) else escaped

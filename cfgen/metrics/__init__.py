@@ -29,6 +29,13 @@ from cfgen.metrics.pareto import pareto_front
 from cfgen.metrics.perceptual import perceptual
 from cfgen.metrics.plausibility import judge_follow, non_adversarial, overshoot
 from cfgen.metrics.proximity import changed_fraction, l1, l2, linf, sparsity
+from cfgen.metrics.readers import (
+    cohen_kappa,
+    crossed_interval,
+    fleiss_kappa,
+    mean_auc,
+    shuffled_auc_p,
+)
 from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
 from cfgen.metrics.spectrum import high_frequency_share
 from cfgen.metrics.statistics import (
@@ -54,14 +61,17 @@ __all__ = [
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
+    "cohen_kappa",
     "composition",
     "confidence_change",
     "contrast",
     "cout",
     "coverage",
+    "crossed_interval",
     "diversity",
     "energy_inside",
     "estimate",
+    "fleiss_kappa",
     "flip",
     "frechet_distance",
     "frechet_ratio",
@@ -80,6 +90,7 @@ __all__ = [
     "least_share",
     "linf",
     "low_passed",
+    "mean_auc",
     "mean_pairwise_cosine",
     "ms_ssim",
     "non_adversarial",
@@ -94,6 +105,7 @@ __all__ = [
     "reversibility",
     "same_group_is_nearest",
     "share_explained_by_mean",
+    "shuffled_auc_p",
     "sign_flip_p",
     "silhouette",
     "sparsity",

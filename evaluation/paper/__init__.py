@@ -1,0 +1,1 @@
+"""What a paper needs of evaluated runs: figures, tables, a methods paragraph, references."""

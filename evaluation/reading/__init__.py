@@ -1,0 +1,1 @@
+"""A blinded reader study: the set, the form, the sealed key, the scores."""
