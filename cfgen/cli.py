@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.audit.main:audit",
         "audit the classifier of a run, from all of it",
     ),
-    "report": ("evaluation.report:report", "write a run as one HTML page"),
+    "report": ("evaluation.report.main:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
     "explain": ("evaluation.explain:explain", "explain one image, with figures"),
@@ -68,6 +68,10 @@ SEVERAL = {
     "runs": "folders of evaluated runs",
     "pairs": "a folder DIR/{factual,counterfactual}, an .npz or .safetensors file, or two .npy",
 }
+LISTS = {
+    "report": {"beside": "other runs over the same images, to stand beside each case"},
+}
+"""Options that take several values."""
 INTERRUPTED = 130
 """Exit code of what the user stopped, as shells have it: 128 and the number of the signal."""
 
@@ -129,7 +133,10 @@ def _call(command: str, rest: Sequence[str]) -> int:
         parser.add_argument(name, nargs="+", type=Path, help=SEVERAL[name])
     elif name:
         parser.add_argument(name, type=Path, help=f"the {name}")
-    parser.add_function_arguments(function, skip={name} if name else None)
+    lists = LISTS.get(command, {})
+    parser.add_function_arguments(function, skip={*lists, *([name] if name else [])})
+    for option, text in lists.items():
+        parser.add_argument(f"--{option}", nargs="+", type=Path, default=[], help=text)
     chosen = vars(parser.parse_args(list(rest)))
     options = {key: value for key, value in chosen.items() if key != "config"}
     result = function(**options)
