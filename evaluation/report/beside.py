@@ -86,10 +86,11 @@ def told(case: Case) -> dict:
         "result": str(case.result),
         "verdict": case.verdict.get("verdict"),
         "p": case.sample["p_target"],
-        "ssim": case.measures.get("ssim"),
     }
 
 
-def pictures(factual: Image, image: Image) -> dict[str, str]:
-    """Return a counterfactual and its difference to the factual as data."""
-    return {"image": film(image), "change": difference(image - factual)}
+def pictures(factual: Image, image: Image) -> dict[str, str | float]:
+    """Return a counterfactual and its difference to the factual as data, and how large that is."""
+    change = image - factual
+    largest = round(float(change.abs().max()), 3)
+    return {"image": film(image), "change": difference(change), "largest": largest}

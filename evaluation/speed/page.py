@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 
-from cfgen.data.phantom import draw
+from cfgen.data.phantom import CLASSES, draw
 from evaluation.report.main import report
 from evaluation.runs import Row, create_run, write_shard
 from evaluation.speed.chromium import chromium, find_chromium
@@ -81,21 +81,23 @@ def write_phantoms(run: Path, count: int, size: int) -> None:
     """
     create_run(run, {"bundle": "phantom", "data": "phantom", "method": "true"})
     random = np.random.default_rng(0)
-    rows = [_sample(seed) for seed in range(count)]
+    rows: list[Row] = []
     for start in range(0, count, BATCH):
         some = range(start, min(start + BATCH, count))
         drawn = [draw(seed, size) for seed in some]
+        batch = [_sample(seed, one.label) for seed, one in zip(some, drawn, strict=True)]
         factual = torch.stack([one.image for one in drawn])
         image = torch.stack([one.truth for one in drawn])
         noise = 0.02 * torch.from_numpy(random.standard_normal(image.shape)).float()
         found = (image + noise).clamp(0, 1)
-        write_shard(run, rows[start : start + BATCH], torch.tensor(list(some)), factual, found)
+        write_shard(run, batch, torch.tensor(list(some)), factual, found)
+        rows += batch
     measured = [_measures(row, random) for row in rows]
     write_file(run / "metrics.csv", csv_text(measured, tuple(measured[0])))
 
 
-def _sample(seed: int) -> Row:
-    label, other = ("NORMAL", "OPACITY")[:: 1 if seed % 2 else -1]
+def _sample(seed: int, index: int) -> Row:
+    label, other = CLASSES[index], CLASSES[1 - index]
     return {
         "id": seed,
         "path": f"test/{label}/phantom-{seed}.png",

@@ -53,7 +53,7 @@ function multiples(k, held) {
       element("img", { src: found.image, alt: words(`counterfactual by ${name}`) }),
       change(found.change, words(`difference by ${name}`)));
     const target = found.target === held.found[0].target ? "" : ` ${found.target}`;
-    const under = element("span", { class: "told" }, element("b", {}, name + target), element("span", {}, `p ${probability(found.p)}`), element("span", {}, ...marked(found.result)), element("span", {}, ...marked(found.verdict)));
+    const under = element("span", { class: "told" }, element("b", {}, name + target), element("span", {}, `p ${probability(found.p)}`), element("span", {}, `largest change ${found.largest.toFixed(2)}`), element("span", {}, ...marked(found.result)), element("span", {}, ...marked(found.verdict)));
     return element("button", { type: "button", "data-method": place, "aria-pressed": place === state.method }, films, under);
   });
   byId("multiples").replaceChildren(first, element("div", {}, ...others));
