@@ -16,6 +16,7 @@ from evaluation.runs import create_run, write_shard
 from tests.report_runs import CLASSES, path_of, sample, write_measures, write_run
 
 browser = pytest.importorskip("evaluation.speed.chromium", exc_type=ImportError)
+speed = pytest.importorskip("evaluation.speed.page", exc_type=ImportError)
 PROGRAM = browser.find_chromium()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=f"none of {', '.join(browser.NAMES)} here")
 READY = "document.getElementById('opening')?.hidden"
@@ -354,3 +355,9 @@ def test_from_the_far_end_of_a_thousand_the_next_keys_go_on(many):
     many.press("n")
     assert text(many, "#name") == "0999.png"
     assert many.run("document.querySelector('tr[aria-current=true]').dataset.case") == "999"
+
+
+def test_the_benchmark_says_what_it_measured(tmp_path):
+    told = speed.measure(count=3, size=64, out=tmp_path / "run")
+    assert told.startswith("3 cases at 64 pixels: ")
+    assert (tmp_path / "run/report.html").is_file()
