@@ -38,7 +38,7 @@ _FLAG = re.compile(
     r"valid|flip|reconstruction_flips|pointing_opacity"
     r"|judge_.+_(follows_valid|follows|flips|factual_right)"
 )
-_SHOWN = {"file", "result", "verdict", "direction", "p_target", "panel_follows", "ssim", "l2"}
+_SHOWN = {"file", "result", "verdict", "direction", "p_target", "panel_follows", "ssim"}
 _FILTERED = {"file", "result", "verdict", "direction", "outcome", "subgroup"}
 
 
