@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.audit.main:audit",
         "audit the classifier of a run, from all of it",
     ),
-    "report": ("evaluation.report:report", "write a run as one HTML page"),
+    "report": ("evaluation.report.main:report", "write a run as one HTML page"),
     "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
     "paper": (
@@ -88,6 +88,7 @@ SEVERAL = {
 LISTED = {
     "paper": ("beside", "other runs over the same images, to be compared"),
     "reading": ("score", "files of answers; the study's folder in the place of the run"),
+    "report": ("beside", "other runs over the same images, to stand beside each case"),
 }
 """Options that take several paths, by command."""
 INTERRUPTED = 130

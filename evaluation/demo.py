@@ -7,7 +7,7 @@ from pathlib import Path
 from cfgen.methods import DEFAULT_METHOD, METHODS
 from evaluation.compare import compare
 from evaluation.plausibility import evaluate
-from evaluation.report import report
+from evaluation.report.main import report
 from evaluation.search import search
 
 BUNDLE = "phantom-64"

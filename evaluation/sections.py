@@ -11,7 +11,15 @@ Line = dict[str, str]
 
 def sections(summary: Mapping) -> list[str]:
     """Write headings and tables of what a summary has of these measures, if anything."""
-    tables = {
+    return [
+        f"## {head}\n\n{markdown(lines, tuple(lines[0]))}"
+        for head, lines in tables(summary).items()
+    ]
+
+
+def tables(summary: Mapping) -> dict[str, list[Line]]:
+    """Return the lines of what a summary has of these measures, by heading."""
+    found = {
         "Judges on real images": _on_real(summary.get("on_real", {})),
         "Frechet distance": _frechet(summary.get("frechet", {})),
         "Kernel distance": _kernel(summary.get("kernel", {})),
@@ -20,11 +28,7 @@ def sections(summary: Mapping) -> list[str]:
         "How different the draws of an image are": _diversity(summary.get("diversity", {})),
         "Whose own factual is nearest": _identity(summary.get("identity", {})),
     }
-    return [
-        f"## {head}\n\n{markdown(lines, tuple(lines[0]))}"
-        for head, lines in tables.items()
-        if lines
-    ]
+    return {head: lines for head, lines in found.items() if lines}
 
 
 def _on_real(found: Mapping[str, Mapping[str, Mapping]]) -> list[Line]:

@@ -16,7 +16,7 @@ from evaluation.audit.groups import is_marked
 from evaluation.audit.lines import cells, read_lines
 from evaluation.audit.main import audit
 from evaluation.audit.maps import kinds_of, patterns
-from evaluation.report import report
+from evaluation.report.main import report
 from evaluation.runs import Run
 from evaluation.tables import csv_text
 from tests.written_runs import SIZE, brightness_classifier, flat, sample, write
@@ -130,10 +130,10 @@ def test_the_mean_change_is_of_what_was_attempted_and_changed(tmp_path):
 
 
 def test_the_report_shows_an_audit_where_there_is_one(run):
-    assert "Audit of the classifier" not in report(run).read_text()
+    assert "The audit of the model" not in report(run).read_text()
     audit(run)
     page = report(run).read_text()
-    assert "Audit of the classifier" in page
+    assert "The audit of the model" in page
     heads, rows = cells(read_lines(run), "Subgroups")
     assert all(f"<td>{row['']}</td>" in page for row in rows)
     assert all(f'<th scope="col">{head}</th>' in page for head in heads)

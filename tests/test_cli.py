@@ -183,19 +183,19 @@ def test_what_is_wrong_is_told_with_code_2(tmp_path, capsys):
 
 
 def test_an_error_of_the_operating_system_is_told_with_code_2(tmp_path, monkeypatch, capsys):
-    def denied(run, limit=200):
+    def denied(run, beside=(), limit=1000):
         raise PermissionError(13, "Permission denied", str(run))
 
-    monkeypatch.setattr("evaluation.report.report", denied)
+    monkeypatch.setattr("evaluation.report.main.report", denied)
     assert cfgen("report", tmp_path) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_what_the_user_stops_ends_without_a_traceback(tmp_path, monkeypatch, capsys):
-    def stopped(run, limit=200):
+    def stopped(run, beside=(), limit=1000):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("evaluation.report.report", stopped)
+    monkeypatch.setattr("evaluation.report.main.report", stopped)
     assert cfgen("report", tmp_path) == INTERRUPTED
     assert "interrupted" in capsys.readouterr().err
 

@@ -37,7 +37,7 @@ def write_form(folder: Path, images: Sequence[Image], classes: Sequence[str], st
     """
     environment = Environment(
         autoescape=True,
-        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,0 +1,59 @@
+"""The page's template with its style and script, so that nothing else can run in it.
+
+The content security policy in the page's head allows data for images, and of styles and scripts
+only those whose hash it names: whatever a file or class is called, it stays a text, and no request
+leaves the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.environment import TemplateStream
+from markupsafe import Markup
+
+from evaluation.report.numbers import table_of
+from evaluation.sections import tables
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = ("tokens", "page", "cases", "viewer", "narrow")
+_SCRIPTS = ("data", "filters", "list", "stage", "viewer", "main")
+
+
+def page_of(**values: object) -> TemplateStream:
+    """Return the page as a stream of text.
+
+    Args:
+        values: what the template names; one that lacks is an error while it is written.
+    """
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"table_of": table_of, "tables": tables}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    style = _joined(_STYLES, "css")
+    script = _joined(_SCRIPTS, "js")
+    return environment.get_template("report.html.j2").stream(
+        style=Markup(style),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **values,
+    )
+
+
+def _joined(names: tuple[str, ...], suffix: str) -> str:
+    files = (_TEMPLATES / f"{name}.{suffix}" for name in names)
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
