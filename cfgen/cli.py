@@ -94,6 +94,9 @@ LISTED = {
 INTERRUPTED = 130
 """Exit code of what the user stopped, as shells have it: 128 and the number of the signal."""
 
+OUT_OF_TIME = 124
+"""Exit code of what `--timeout` stopped, as `timeout` of the shell has it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
@@ -112,6 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _call(command, rest)
         else:
             return _usage(given)
+    except TimeoutError as error:
+        sys.stderr.write(f"cfgen {command}: {error}\n")
+        return OUT_OF_TIME
     except (ValueError, OSError, ModuleNotFoundError) as error:
         sys.stderr.write(f"cfgen {command}: {error}\n")
         return 2
@@ -157,7 +163,7 @@ def _call(command: str, rest: Sequence[str]) -> int:
     if several:
         parser.add_argument(f"--{several}", nargs="+", type=Path, default=(), help=words)
     parser.add_function_arguments(function, skip={one for one in (name, several) if one})
-    chosen = vars(parser.parse_args(list(rest)))
+    chosen = vars(parser.instantiate(parser.parse_args(list(rest))))
     options = {key: value for key, value in chosen.items() if key != "config"}
     result = function(**options)
     if isinstance(result, (str, Path)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -23,6 +25,30 @@ def write_file(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     try:
         partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise _unwritable(path, error) from error
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a whole CSV table, a row at a time, or, where that fails, nothing.
+
+    Args:
+        path: the file; an earlier one, which the rows may be read from, is replaced.
+        columns: the header.
+        rows: of texts, each as long as the header.
+
+    Raises:
+        ValueError: the disk is full or cannot be written.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -13,9 +13,9 @@ from cfgen.cli import main
 from cfgen.data.phantom import of_path, samples
 from cfgen.data.samples import Sample
 from cfgen.methods import search as search_batch
-from evaluation import search as module
 from evaluation.measures.draws import diversity_of_draws
 from evaluation.runs import read_run
+from evaluation.search import task as module
 from evaluation.sections import sections
 
 

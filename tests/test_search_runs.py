@@ -18,8 +18,8 @@ from cfgen.models.bundle import load_bundle
 from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior
 from evaluation import plausibility
-from evaluation import search as module
 from evaluation.runs import read_run
+from evaluation.search import work as module
 
 COLUMNS = (
     "id,path,label,source,target,outcome,p_target_factual,p_target,steps,evaluations,"

@@ -21,10 +21,11 @@ from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior
 from cfgen.types import Outcome
 from evaluation import plausibility
-from evaluation import search as searching
 from evaluation.comparison.paired import by_target, of_all, paired_csv, paired_table
 from evaluation.measured import Measured
 from evaluation.runs import Run, read_run
+from evaluation.search import work as searching
+from evaluation.search.task import Task
 from evaluation.study import main as module
 from evaluation.study import plan as study_plan
 from evaluation.study.controls import blend_at, matched
@@ -90,7 +91,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(study_plan, "LADDER", (0.95, 0.90))
     monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 4}))
     monkeypatch.setattr(plausibility, "REAL_IMAGES", 1)
-    monkeypatch.setattr(searching.Task, "rehearse", lambda _: None)
+    monkeypatch.setattr(Task, "rehearse", lambda _: None)
     monkeypatch.setattr(guidance, "ASCENT", Ascent(steps=1))
     monkeypatch.setitem(METHODS, "prior", Method(guidance.guided, Guided(steps=2)))
 
@@ -128,7 +129,7 @@ def test_a_study_is_made_by_one_command_and_goes_on_where_it_was(
     def forbidden(*arguments):
         raise AssertionError("searched again")
 
-    monkeypatch.setattr(searching, "_search_batch", forbidden)
+    monkeypatch.setattr(searching, "search_ready", forbidden)
     evaluated.clear()
     (out / "prior-start/evaluated.json").unlink()
     assert main(command) == 0

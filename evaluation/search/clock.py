@@ -1,0 +1,37 @@
+"""How long a search may go on."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """Says between batches whether there is time for another one.
+
+    The first batch is always searched, so that the same command given again and again comes to an
+    end; a further one only where the longest so far would still be in time.
+
+    Args:
+        timeout: seconds from now on; None for no end.
+
+    Raises:
+        ValueError: the timeout is not above 0.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        if timeout is not None and timeout <= 0:
+            raise ValueError(f"expected a timeout above 0 seconds, got {timeout}; give 3600, say")
+        self.timeout, self.over = timeout, False
+        self._began = self._last = time.monotonic()
+        self._longest = 0.0
+
+    def begin(self) -> None:
+        """Note that the first batch begins."""
+        self._last = time.monotonic()
+
+    def another(self) -> bool:
+        """Note that a batch has ended; return whether there is time for another one."""
+        now = time.monotonic()
+        self._longest, self._last = max(self._longest, now - self._last), now
+        self.over = self.timeout is not None and now + self._longest - self._began > self.timeout
+        return not self.over
