@@ -123,7 +123,7 @@ def search(
         finished = take_up(stack, out, config, ranks)
         torch.manual_seed(seed)
         block = block_of(batch_size, len(samples), ranks.world)
-        own = list(own_blocks(samples, finished, block, ranks))
+        own = own_blocks(samples, finished, block, ranks)
         work.search(own, BatchSize(batch_size, block), seed, ranks, clock)
         ranks.share(None)
         return None if ranks.rank else work.end(clock)

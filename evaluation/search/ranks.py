@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,7 @@ def launch(trainer: TrainerSettings) -> Ranks:
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     # What is exchanged is small and on the CPU: gloo waits without a GPU's watchdog.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=_PATIENCE)
     accelerator = trainer.accelerator

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from cfgen.data.samples import Sample
 from evaluation.search.ranks import Ranks
@@ -27,14 +28,16 @@ def manifest(samples: Sequence[Sample]) -> str:
 
 def own_blocks(
     samples: Sequence[Sample], finished: Collection[int], block: int, ranks: Ranks
-) -> Iterator[list[Sample]]:
-    """Yield what is left to do of each block of samples that is this process's.
+) -> list[list[Sample]]:
+    """Return what is left to do of each block of samples that is this process's.
 
-    Blocks are cut from all samples, and processes take turns at them. So a batch holds the same
-    images however many processes there are and whenever they were interrupted, unless the samples
-    are too few for each process to have a whole one.
+    Blocks are cut from all samples, and processes take turns at those that are not finished. So
+    a batch holds the same images however many processes there are and whenever they were
+    interrupted, unless the samples are too few for each process to have a whole one.
     """
-    for start in range(ranks.rank * block, len(samples), ranks.world * block):
-        waiting = [one for one in samples[start : start + block] if one.id not in finished]
-        if waiting:
-            yield waiting
+    starts = range(0, len(samples), block)
+    left = (
+        [one for one in samples[start : start + block] if one.id not in finished]
+        for start in starts
+    )
+    return list(islice((waiting for waiting in left if waiting), ranks.rank, None, ranks.world))
