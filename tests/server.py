@@ -11,16 +11,25 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 
 class Server:
-    """Begins commands, each in a process of its own."""
+    """Begins commands, each in a process of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for what they say.
+        module: what their processes have imported.
+        warnings: what becomes of a warning.
+    """
+
+    def __init__(
+        self, folder: Path, module: str = "evaluation.search", warnings: str = "error"
+    ) -> None:
         self.folder, self.begun = folder, 0
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", __file__],
+            [sys.executable, "-W", warnings, __file__, module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -74,8 +83,7 @@ class Server:
 def _serve() -> None:
     import lightning.fabric.strategies.ddp  # noqa: F401 - imported once for all
 
-    import evaluation.search  # noqa: F401
-
+    import_module(sys.argv[1])
     for line in sys.stdin:
         told = json.loads(line)
         answer = _begin(told) if isinstance(told, dict) else _end(told)

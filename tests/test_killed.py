@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from safetensors.torch import load_file
 
 from evaluation.runs import read_run
 from tests.server import Server
-from tests.test_scale import begin, rows_of
+from tests.test_scale import begin, places, rows_of
+from tests.test_training import assert_same_training, draw_films, write_recipe
 
 SEED = 7
 SAMPLES = 16
@@ -25,6 +27,13 @@ SAMPLES = 16
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def trainers(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("logs"), "train.classifier", warnings="default")
     yield server
     server.close()
 
@@ -73,11 +82,15 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def wait_for_shards(run: Path, count: int) -> None:
-    limit = time.monotonic() + 60
-    while len(list(run.glob("shards/*.safetensors"))) < count:
-        assert time.monotonic() < limit, f"expected {count} shards in {run}"
+def wait_for(there: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < limit, "expected it to come, got nothing"
         time.sleep(0.01)
+
+
+def wait_for_shards(run: Path, count: int) -> None:
+    wait_for(lambda: len(list(run.glob("shards/*.safetensors"))) >= count)
 
 
 def test_killed_again_and_again_a_search_ends_as_if_it_had_not_been(
@@ -115,17 +128,17 @@ def test_one_of_two_processes_is_killed(victim, then, asked, undisturbed, server
 def test_what_lightning_started_ends_with_the_first_process(asked, undisturbed, server, tmp_path):
     run = tmp_path / "run"
     connected = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
-    first = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "cfgen.cli", *map(str, asked), "--out", run, *connected],
         cwd=Path(__file__).parents[1],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
-    )
-    wait_for_shards(run, 3)
-    first.kill()
-    assert first.stderr is not None
-    said = first.stderr.read().decode()  # to its end, which is that of the second process
-    first.wait()
+        text=True,
+    ) as first:
+        wait_for_shards(run, 3)
+        first.kill()
+        assert first.stderr is not None
+        said = first.stderr.read()  # to its end, which is that of the second process
     assert "the same command again" in said
     assert len(rows_of(run)) < SAMPLES
     assert server.run(*asked, "--out", run)[0] == 0
@@ -162,3 +175,28 @@ def test_a_search_goes_on_once_a_full_disk_has_space(asked, undisturbed, server,
         assert_same(disk / "run", undisturbed[0])
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_one_of_two_processes_that_train_is_killed(trainers, tmp_path):
+    draw_films(tmp_path / "films", {"train": 40})
+    whole, broken = (
+        write_recipe(tmp_path / name, tmp_path / "films") for name in ("whole", "broken")
+    )
+
+    def train(recipe):
+        how = ("--config", recipe, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+        return [
+            trainers.begin("train", "classifier", *how, **place) for place in places("torchrun", 2)
+        ]
+
+    assert [trainers.end(pid) for pid in train(whole)] == [0, 0]
+    pids = train(broken)
+    wait_for((broken.parent / "logs/tiny/classifier/last.ckpt").is_file)
+    time.sleep(random.Random(SEED).uniform(0, 0.2))
+    kill(pids[1])
+    assert trainers.end(pids[1]) == -signal.SIGKILL
+    kill(pids[0])  # as torchrun does
+    trainers.end(pids[0])
+    assert not (broken.parent / "tiny/classifier").exists()
+    assert [trainers.end(pid) for pid in train(broken)] == [0, 0]
+    assert_same_training(broken, whole)

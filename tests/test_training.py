@@ -376,13 +376,7 @@ def test_a_training_cut_off_ends_where_an_uninterrupted_one_does(films, tmp_path
         classifier.main(["--config", str(cut)])
     monkeypatch.setattr(classifier, "augment", augment)
     classifier.main(["--config", str(cut)])
-    expected, got = (
-        torch.load(r.parent / "logs" / "tiny" / "classifier" / "last.ckpt", weights_only=True)
-        for r in (whole, cut)
-    )
-    for state in ("state_dict", "current_model_state"):
-        for name, value in expected[state].items():
-            torch.testing.assert_close(got[state][name], value, atol=1e-6, rtol=0)
+    assert_same_training(cut, whole)
 
 
 def test_a_training_is_not_taken_up_by_another_recipe(films, tmp_path):
@@ -478,5 +472,29 @@ def test_the_recipe_for_gpus_runs_on_two_processes(films, tmp_path):
     assert bundle.classifier(torch.rand(1, 1, 224, 224)).isfinite().all()
     # Of an epoch's five steps two were made: nothing was validated, and yet something was saved.
     logs = tmp_path / "logs" / "big" / "classifier"
-    assert torch.load(logs / "last.ckpt", weights_only=True)["global_step"] == 2
-    assert not (logs / "best.ckpt").exists()
+    assert not list(logs.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_training_cut_short_by_its_steps_learns_what_is_left(steps, films, tmp_path):
+    whole, cut = (write_recipe(tmp_path / name, films) for name in ("whole", "cut"))
+    classifier.main(["--config", str(whole)])
+    classifier.main(["--config", str(cut), "--trainer.max_steps", str(steps)])
+    assert (cut.parent / "tiny/classifier" / WEIGHTS).is_file()
+    classifier.main(["--config", str(cut)])
+    assert_same_training(cut, whole)
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Both recipes' classifiers were trained alike to the last step."""
+    got, expected = (
+        torch.load(r.parent / "logs" / "tiny" / "classifier" / "last.ckpt", weights_only=True)
+        for r in (one, other)
+    )
+    assert got["global_step"] == expected["global_step"] == 4
+    for state in ("state_dict", "current_model_state"):
+        for name, value in expected[state].items():
+            torch.testing.assert_close(got[state][name], value, atol=1e-6, rtol=0)
+    ours, theirs = (weights_of(r.parent / "tiny/classifier") for r in (one, other))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=0)

@@ -14,7 +14,7 @@ from cfgen.types import Images
 from train.augment import augment
 from train.command import parse_recipe
 from train.data import Batch, Films, ImageSet
-from train.loop import fit, optimiser
+from train.loop import fit, optimiser, planned_steps
 from train.losses import PatchDiscriminator, PerceptualDistance, discriminator_loss, fooling_loss
 from train.measure import measure
 from train.preparation import prepare
@@ -85,7 +85,7 @@ class AutoencoderTraining(lightning.LightningModule):
         learning = nn.ModuleList([self.autoencoder])
         if self.discriminator is not None:
             learning.append(self.discriminator)
-        total = int(self.trainer.estimated_stepping_batches)
+        total = planned_steps(self.trainer)
         return optimiser(learning, self.how.schedule, total)
 
 

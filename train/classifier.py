@@ -20,7 +20,7 @@ from train.augment import augment
 from train.calibration import calibrate
 from train.command import command_line
 from train.data import Batch, Films, ImageSet
-from train.loop import fit, optimiser
+from train.loop import fit, optimiser, planned_steps
 from train.measure import measure
 from train.preparation import prepare
 from train.recipe import ClassifierRecipe, Recipe
@@ -81,7 +81,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """AdamW with a warm-up and a cosine decay."""
-        total = int(self.trainer.estimated_stepping_batches)
+        total = planned_steps(self.trainer)
         return optimiser(self.classifier, self.how.schedule, total)
 
 

@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from train.checkpoints import WholeEpochs, WholeFiles
 from train.data import Films
 from train.recipe import Recipe, Schedule, TrainerSettings
 
@@ -56,9 +57,7 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
-    newest = ModelCheckpoint(
-        logs, "last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    newest = WholeEpochs(logs, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=schedule.epochs,
         logger=_loggers(logs, settings),
@@ -73,13 +72,14 @@ def fit(module: lightning.LightningModule, films: Films, recipe: Recipe, part: s
         precision=settings.precision,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         max_steps=settings.max_steps,
+        plugins=[WholeFiles()],
         inference_mode=False,  # a robust training attacks its validation images too
     )
     last = logs / "last.ckpt"
     trainer.fit(module, films, ckpt_path=last if last.exists() else None, weights_only=True)
-    chosen = Path(best.best_model_path or last)
-    state = torch.load(chosen, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state)
+    if best.best_model_path:  # else not one epoch was whole, and the weights are what there is
+        best_state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(best_state["state_dict"])
     return logs
 
 
@@ -121,6 +121,16 @@ class _StepSeed(Callback):
     ) -> None:
         entropy = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
         torch.manual_seed(int(SeedSequence(entropy).generate_state(1)[0]))
+
+
+def planned_steps(trainer: lightning.Trainer) -> int:
+    """Optimiser steps of all epochs, also where `max_steps` is to cut them short.
+
+    So a training that was cut short and is taken up goes on at the rate that it had.
+    """
+    trainer.estimated_stepping_batches  # noqa: B018 - makes the loaders, whose length is asked for
+    epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    return epoch * (trainer.max_epochs or 1)
 
 
 def optimiser(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 import yaml
 
@@ -93,13 +94,20 @@ def _agree(path: Path, recipe: Recipe, source: Source) -> None:
     }
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(ours, sort_keys=False))
+        _write_whole(path, yaml.safe_dump(ours, sort_keys=False))
     theirs = yaml.safe_load(path.read_text())
     if theirs != ours:
         raise ValueError(
             f"expected data and recipe to agree with {path} ({theirs}), got {ours}; do train "
             "into another bundle, or mend the recipe"
         )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Processes that torchrun or Slurm starts together may all write it, each its own file first.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _check_classes(source: Source, images: ImageSet, use: str) -> None:

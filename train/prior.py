@@ -22,7 +22,7 @@ from cfgen.types import Images, Labels
 from train.card import add_readings, model_hash
 from train.command import parse_recipe
 from train.data import Batch, Films, ImageSet
-from train.loop import fit, optimiser
+from train.loop import fit, optimiser, planned_steps
 from train.measure import measure, read_off
 from train.preparation import prepare
 from train.recipe import PriorRecipe, Recipe
@@ -123,7 +123,7 @@ class PriorTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """AdamW with a warm-up and a cosine decay."""
-        total = int(self.trainer.estimated_stepping_batches)
+        total = planned_steps(self.trainer)
         return optimiser(self.prior, self.how.schedule, total)
 
 

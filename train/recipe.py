@@ -197,7 +197,8 @@ class TrainerSettings:
     """Where and how Lightning runs; the names are those of `lightning.Trainer`.
 
     Attributes:
-        max_steps: optimiser steps after which training stops in any case; -1 for no such limit.
+        max_steps: optimiser steps after which training stops in any case; -1 for no such limit. The
+            rate is that of all epochs; an epoch that is cut short is learned anew if taken up.
         compile: whether the network goes through `torch.compile`.
         tensorboard: whether to log for TensorBoard too (needs `cfgen[tensorboard]`).
         workers: processes that load data.

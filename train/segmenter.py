@@ -26,7 +26,7 @@ from train.card import add_readings, model_hash, write_card
 from train.command import parse_recipe
 from train.data import Batch, Films, ImageSet
 from train.disturb import Masks, disturb
-from train.loop import fit, optimiser
+from train.loop import fit, optimiser, planned_steps
 from train.measure import Statistic, mean_of, read_off
 from train.preparation import prepare
 from train.pseudo import Plausible, clean, propose
@@ -66,7 +66,7 @@ class SegmenterTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> tuple[list, list]:
         """AdamW with a warm-up and a cosine decay."""
-        total = int(self.trainer.estimated_stepping_batches)
+        total = planned_steps(self.trainer)
         return optimiser(self.segmenter, self.how.schedule, total)
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from cfgen.data.samples import Sample, Source
 
@@ -114,8 +115,11 @@ def check_leaks(samples: Iterable[Sample], cut: Mapping[str, str] | None = None)
 
 
 def write_split(path: Path, cut: Mapping[str, str]) -> None:
-    """Write a cut as CSV with the columns path and split, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
+    """Write a cut as CSV with the columns path and split, whole or not at all.
+
+    Processes that write the same one at the same time do not disturb each other.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
     with temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", "split"])

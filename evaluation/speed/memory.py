@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import CLI
+from jsonargparse import auto_cli
 from PIL import Image
 
 from cfgen.data.phantom import of_path, samples
@@ -85,4 +85,4 @@ def _size(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(CLI(memory, as_positional=False))
+    sys.stdout.write(auto_cli(memory, as_positional=False))
