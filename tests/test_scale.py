@@ -28,6 +28,7 @@ from evaluation.search.ranks import Ranks
 from evaluation.search.reading import read_ahead
 from evaluation.search.sizes import BatchSize, out_of_memory
 from evaluation.search.which import own_blocks
+from evaluation.speed.memory import memory
 from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
@@ -321,6 +322,17 @@ def test_a_search_out_of_time_goes_on_by_the_same_command(asked, alone, tmp_path
     assert_close(tmp_path / "run", alone)
 
 
+def test_time_is_up_for_all_processes_at_once(asked, alone, server, tmp_path):
+    command = (*asked, "--out", tmp_path / "run", "--timeout")
+    pids = begin(server, "torchrun", 2, *command, 0.001)
+    assert [server.end(pid) for pid in pids] == [OUT_OF_TIME, 0]
+    assert "got 4 so far" in server.said(pids[0])
+    assert len(read_run(tmp_path / "run").samples) == 4
+    pids = begin(server, "torchrun", 2, *command, 1000)
+    assert [server.end(pid) for pid in pids] == [0, 0]
+    assert_close(tmp_path / "run", alone)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_budget_of_a_sample_holds(method, asked, tmp_path):
     given = [*map(str, asked[:-8]), "--method", method, "--settings.steps", "5", "--limit", "4"]
@@ -337,3 +349,11 @@ def test_the_batch_script_for_slurm_is_one():
     told = script.read_text()
     assert "srun" in told
     assert f"-eq {OUT_OF_TIME}" in told
+
+
+def test_the_benchmark_of_memory_measures_real_searches(tiny_bundle_path):
+    lines = memory([3], str(tiny_bundle_path)).splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[1:3]] == ["images", "peak memory (MiB)"]
+    images, peak = (cell.strip() for cell in lines[2].split("|")[1:3])
+    assert images == "3"
+    assert 100 < float(peak) < 10_000
