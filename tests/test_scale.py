@@ -256,6 +256,8 @@ def test_a_search_without_enough_memory_finds_the_same(size, asked, alone, tmp_p
     assert tried[1:3] == ([8, 4] if size == 8 else [10, 5])
     assert max(tried[3:]) <= 4
     assert_close(tmp_path / "run", alone)
+    monkeypatch.undo()
+    assert main(["axioms", str(tmp_path / "run"), "--limit", "2"]) == 0
 
 
 def test_the_size_found_is_the_largest_that_is_worth_it(monkeypatch):
@@ -302,7 +304,6 @@ def test_a_further_batch_is_begun_only_in_time(monkeypatch):
     for seconds, goes_on in ((2, True), (1, True), (2, True), (0.5, False)):
         now[0] += seconds
         assert clock.another() == goes_on
-    assert clock.over
     late = Clock(1.0)
     late.begin()
     now[0] += 50

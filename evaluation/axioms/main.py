@@ -23,6 +23,7 @@ from evaluation.axioms.words import AXIOMS, to_markdown
 from evaluation.batches import Batch, batches
 from evaluation.runs import Run, read_run
 from evaluation.search import Task, region_of
+from evaluation.search.sizes import LARGEST
 from evaluation.summary import attempted, target_of
 from evaluation.tables import csv_text
 from evaluation.writing import write_file
@@ -92,7 +93,8 @@ def _task(run: Run, bundle: Bundle) -> Task:
 def _first(run: Run, limit: int, device: str) -> Iterator[Batch]:
     """Yield the first samples of a run that had a way to go, in batches as they were searched."""
     left = {row["id"] for row in [row for row in run.samples if attempted(row)][:limit]}
-    for batch in batches(run, int(run.config.get("batch_size", 64)), device):
+    size = run.config.get("batch_size", 64)
+    for batch in batches(run, LARGEST if size == "auto" else int(size), device):
         if not left:
             return
         places = [place for place, row in enumerate(batch.rows) if row["id"] in left]

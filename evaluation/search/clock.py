@@ -21,7 +21,7 @@ class Clock:
     def __init__(self, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"expected a timeout above 0 seconds, got {timeout}; give 3600, say")
-        self.timeout, self.over = timeout, False
+        self.timeout = timeout
         self._began = self._last = time.monotonic()
         self._longest = 0.0
 
@@ -33,5 +33,4 @@ class Clock:
         """Note that a batch has ended; return whether there is time for another one."""
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
-        self.over = self.timeout is not None and now + self._longest - self._began > self.timeout
-        return not self.over
+        return self.timeout is None or now + self._longest - self._began <= self.timeout

@@ -61,16 +61,17 @@ class Work:
         total = sum(map(len, own))
         with tqdm(total=total, desc=self.task.method, unit="image", disable=ranks.rank > 0) as bar:
             clock.begin()
-            for read in read_ahead(self.source, own, self.prepare):
-                for found in size.search(_readable(read, skipped), find):
-                    write_shard(
-                        self.out, found.rows, found.ids, found.factual, found.image, ranks.rank
-                    )
-                    bar.update(len(found.ids))
-                    ranks.require_parent()
-                    if not clock.another():
-                        break
-                if clock.over:
+            batches = (
+                found
+                for read in read_ahead(self.source, own, self.prepare)
+                for found in size.search(_readable(read, skipped), find)
+            )
+            for found in batches:
+                images = (found.factual, found.image)
+                write_shard(self.out, found.rows, found.ids, *images, ranks.rank)
+                bar.update(len(found.ids))
+                ranks.require_parent()
+                if not clock.another():
                     break
         write_skipped(self.out, skipped, ranks.rank)
         for row in skipped:
@@ -83,7 +84,8 @@ class Work:
             ValueError: no image could be read.
             TimeoutError: time was up before all samples were searched.
         """
-        ids, paths = ([one.id for one in self.samples], [one.path for one in self.samples])
+        ids = [sample.id for sample in self.samples]
+        paths = [sample.path for sample in self.samples]
         found, skipped = finish_run(self.out, ids, paths)
         if len(skipped) == len(self.samples):
             raise ValueError(
