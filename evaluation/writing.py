@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def write_file(path: Path, content: str | bytes) -> None:
     partial = path.with_name(path.name + PARTIAL)
     data = content.encode() if isinstance(content, str) else content
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut can leave the name without the content
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -49,6 +53,8 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -109,7 +109,9 @@ def launch(trainer: TrainerSettings) -> Ranks:
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Not how they are connected, but that one of them was killed.
+    for chatty in ("lightning.fabric.utilities", "lightning.pytorch"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # What is exchanged is small and on the CPU: gloo waits without a GPU's watchdog.
     strategy = DDPStrategy(process_group_backend="gloo", timeout=_PATIENCE)
     accelerator = trainer.accelerator
