@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "evaluation.captures:dicom",
         "write the counterfactuals of a run as DICOM files",
     ),
-    "explain": ("evaluation.explain:explain", "explain one image, with figures"),
+    "explain": ("evaluation.explain.main:explain", "explain one image, with figures"),
     "phantoms": (
         "evaluation.phantoms:phantoms",
         "write phantoms as image files, and their truth",
@@ -65,6 +65,10 @@ PARTS: dict[str, tuple[str, str]] = {
     "autoencoder": ("train.autoencoder:main", "the autoencoder (after the classifier)"),
     "prior": ("train.prior:main", "the generative prior of the autoencoder's codes"),
     "segmenter": ("train.segmenter:main", "the segmenter of the lungs"),
+    "familiarity": (
+        "train.familiarity:main",
+        "statistics that tell images unlike the training images",
+    ),
     "measure": ("train.measure:main", "measure a bundle's models on a split, into their cards"),
 }
 POSITIONAL = {

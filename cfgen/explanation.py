@@ -13,6 +13,7 @@ from torch import Tensor
 from cfgen.data.files import read_image
 from cfgen.data.preprocessing import preprocessing_of
 from cfgen.evidence import Evidence, gather
+from cfgen.familiarity import Familiarity, find_familiarity
 from cfgen.goals import make_goal
 from cfgen.methods import DEFAULT_METHOD, search, settings_of
 from cfgen.models.bundle import Bundle, load_bundle
@@ -30,6 +31,7 @@ class Explanation:
         factual: the image in [0, 1].
         counterfactual: the image found, in [0, 1].
         outcome: how the search ended.
+        target: name of the class that was asked for; None for any but the one decided for.
         classes: names.
         before: calibrated probabilities of the factual, one a class.
         after: the same of the counterfactual.
@@ -37,11 +39,13 @@ class Explanation:
         decided_after: the same of the counterfactual.
         evidence: on the counterfactual, a batch of one.
         verdict: on the counterfactual; None where no calibrated model is found.
+        familiarity: of the factual; None where the bundle has nothing to tell it by.
     """
 
     factual: Image
     counterfactual: Image
     outcome: Outcome
+    target: str | None
     classes: tuple[str, ...]
     before: Float[Tensor, " classes"]
     after: Float[Tensor, " classes"]
@@ -49,6 +53,7 @@ class Explanation:
     decided_after: str
     evidence: Evidence
     verdict: Decision | None
+    familiarity: Familiarity | None
 
 
 def explain(
@@ -63,7 +68,7 @@ def explain(
     """Find the smallest change of one image that changes what the classifier says.
 
     And gather the evidence on it, and give the verdict: whether it shows a finding, or a trick on
-    this classifier.
+    this classifier; and say whether the image is like those that the bundle was trained on.
 
     Args:
         image: a file, or an image in [0, 1] of the bundle's size.
@@ -103,10 +108,12 @@ def explain(
         already = found.outcomes[0] == Outcome.ALREADY
         verdict = ALREADY if already else model.decide(evidence)[0]
     decided_before, decided_after = decided
+    usual = find_familiarity(models)
     return Explanation(
         factual=factual[0],
         counterfactual=found.images[0],
         outcome=found.outcomes[0],
+        target=None if goal.target is None else models.classes[int(goal.target)],
         classes=models.classes,
         before=before,
         after=after,
@@ -114,4 +121,5 @@ def explain(
         decided_after=decided_after,
         evidence=evidence,
         verdict=verdict,
+        familiarity=usual.judge(factual)[0] if usual else None,
     )

@@ -64,10 +64,11 @@ def test_a_jpeg_is_explained(tiny_bundle_path, tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.strip() == text_of(out).strip()
     assert told.startswith("# chest.jpeg: ")
-    for word in ("NORMAL", "OPACITY", "judge second", "not for diagnosis", "L2 norm"):
+    words = ("NORMAL", "OPACITY", "judge second", "not for diagnosis", "L2 norm", "not checked")
+    for word in words:
         assert word in told
     assert sum(probabilities(out).values()) == pytest.approx(1, abs=2e-3)
-    for name in ("panels.png", "layers.png"):
+    for name in ("panels.png", "layers.png", "change.png", "strengths.png", "morph.webp"):
         with Image.open(out / name) as drawn:
             assert min(drawn.size) > 200
     with (out / "layers.csv").open() as file:
@@ -225,7 +226,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_search(
 ):
     Image.fromarray(pixels_of(0)).save(tmp_path / "film.png")
     (tmp_path / "file").touch()
-    monkeypatch.setattr("evaluation.explain.find", None)
+    monkeypatch.setattr("evaluation.explain.main.find", None)
     given = ("--bundle", tiny_bundle_path, "--out", tmp_path / "file/out")
     assert cfgen("explain", tmp_path / "film.png", *given) == 2
     assert str(tmp_path / "file/out") in capsys.readouterr().err

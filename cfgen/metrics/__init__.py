@@ -49,6 +49,7 @@ from cfgen.metrics.statistics import (
 from cfgen.metrics.template import mean_pairwise_cosine, share_explained_by_mean
 from cfgen.metrics.transition import cout, transition
 from cfgen.metrics.validity import confidence_change, flip, valid
+from cfgen.metrics.zones import Zone, lung_zones, quarters, zone_changes
 
 __all__ = [
     "Coverage",
@@ -58,6 +59,7 @@ __all__ = [
     "KernelDistance",
     "LayerChange",
     "PrecisionRecall",
+    "Zone",
     "activation_change",
     "bootstrap_interval",
     "changed_fraction",
@@ -90,6 +92,7 @@ __all__ = [
     "least_share",
     "linf",
     "low_passed",
+    "lung_zones",
     "mean_auc",
     "mean_pairwise_cosine",
     "ms_ssim",
@@ -102,6 +105,7 @@ __all__ = [
     "pointing_game",
     "precision_recall",
     "psnr",
+    "quarters",
     "reversibility",
     "same_group_is_nearest",
     "share_explained_by_mean",
@@ -116,4 +120,5 @@ __all__ = [
     "strongest_iou",
     "transition",
     "valid",
+    "zone_changes",
 ]

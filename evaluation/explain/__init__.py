@@ -1,0 +1,1 @@
+"""`cfgen explain`: one image, its counterfactual, and how far to believe it."""
