@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from cfgen.models.adapters import adapted_hash, load_adapted, scaled_odds
+from cfgen.models.adapters import adapted_hash, load_adapted
 from cfgen.models.bundle import find_judges, load_bundle, load_judges
 from cfgen.models.description import read_description
 
@@ -219,18 +219,6 @@ def test_torchxrayvisions_operating_point_is_the_decision(tmp_path):
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
     assert adapted_hash(rays(tmp_path)) == adapted_hash(rays(tmp_path))
-
-
-@pytest.mark.parametrize("point", [0.01, 0.5, 0.7])
-def test_odds_scaled_by_an_operating_point_never_lose_their_gradient(point):
-    odds = torch.linspace(-60, 60, 401).requires_grad_()
-    scaled = scaled_odds(odds, point)
-    p = odds.detach().double().sigmoid()
-    expected = torch.where(p < point, p / (2 * point), 1 - (1 - p) / (2 * (1 - point)))
-    torch.testing.assert_close(scaled.detach().double().sigmoid(), expected, rtol=1e-5, atol=1e-12)
-    (gradient,) = torch.autograd.grad(scaled.sum(), odds)
-    assert gradient.min() > min(point, 1 - point)
-    assert gradient.isfinite().all()
 
 
 @pytest.mark.usefixtures("xrays_library")

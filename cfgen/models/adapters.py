@@ -14,7 +14,6 @@ A YAML file beside the weights says what they are (`cfgen.models.description`):
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from torch.nn import functional
 from cfgen.models.classifier import Classifier, wrap_network
 from cfgen.models.description import SUFFIXES, Description, read_description
 from cfgen.models.foreign import Foreign, build
-from cfgen.types import Images, Logits, LogOdds
+from cfgen.models.points import scaled_odds
+from cfgen.types import Images, Logits
 
 Outputs = Float[Tensor, "batch outputs"]
 
@@ -43,7 +43,7 @@ class Adapted(nn.Module):
     x is resized to the network's size (bilinear, antialiased), repeated to its channels, and
     normalised: (x - mean) / std. Of its outputs y the logits are y or log(y), as they are
     logits or probabilities; where one of several findings is chosen, (0, log-odds of the finding),
-    scaled by its operating point where it has one (`scaled_odds`).
+    scaled by its operating point where it has one (`cfgen.models.points.scaled_odds`).
 
     Args:
         foreign: the network.
@@ -86,34 +86,6 @@ class Adapted(nn.Module):
         elif self.given == "probabilities":
             outputs = outputs.clamp(min=_LEAST).log()
         return outputs[:, self.places]
-
-
-def scaled_odds(odds: LogOdds, point: float) -> LogOdds:
-    """Return log-odds of a probability scaled so that its operating point becomes one half.
-
-    p / (2 t) below the point t, 1 - (1 - p) / (2 (1 - t)) above, as torchxrayvision scales its
-    outputs (Cohen et al. 2022); from log-odds and to log-odds, so that none is too sure to have a
-    gradient.
-
-    Args:
-        odds: log-odds of p.
-        point: t, in (0, 1).
-
-    >>> [
-    ...     round(p, 3)
-    ...     for p in scaled_odds(torch.tensor([0.1, 0.2, 0.6]).logit(), 0.2).sigmoid().tolist()
-    ... ]
-    [0.25, 0.5, 0.75]
-    """
-    if point == 0.5:
-        return odds
-    below = functional.logsigmoid(odds) - math.log(2 * point)
-    above = functional.logsigmoid(-odds) - math.log(2 * (1 - point))
-    # The branch not taken is kept at its end, for its gradient would be NaN times zero.
-    end = math.log(0.5)
-    low, high = below.clamp(max=end), above.clamp(max=end)
-    low, high = low - torch.log1p(-low.exp()), torch.log1p(-high.exp()) - high
-    return torch.where(below < end, low, high)
 
 
 def is_description(name: str | Path) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cfgen.models.classifier import import_network
 from cfgen.models.description import Description, Outputs
 from cfgen.models.networks import torchvision_network
+from cfgen.models.points import point_of
 from cfgen.models.weights import load_weights, read_weights
 
 
@@ -152,21 +153,9 @@ def _from_torchxrayvision(described: Description) -> Foreign:
         load_weights(network, described.file)
     _check_resolution(described, getattr(network, "input_resolution", described.size))
     names = _pathologies(described, network.targets)
-    point = _point(described, getattr(network, "op_threshs", None), names)
+    point = point_of(described, getattr(network, "op_threshs", None), names)
     network.op_threshs = None
     return Foreign(network.eval(), "logits", names, point)
-
-
-def _point(described: Description, points: Tensor | None, names: tuple[str, ...]) -> float:
-    if points is None:
-        return 0.5
-    point = float(points[names.index(described.pathology or "")])
-    if not 0 < point < 1:
-        raise ValueError(
-            f"expected an operating point in (0, 1) of {described.pathology} in "
-            f"{described.weights}, got {point}; do choose another pathology in {described.path}"
-        )
-    return point
 
 
 def _check_resolution(described: Description, own: int) -> None:
