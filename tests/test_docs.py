@@ -29,9 +29,6 @@ MARKED = {
 AWAITED = {
     "howto/explain.md": "explain",
     "howto/many-gpus.md": "scale",
-    "howto/paper.md": "reading",
-    "howto/reading.md": "reading",
-    "howto/report.md": "report",
 }
 """Pages of commands that stand on another branch: none of them once that is merged."""
 
