@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check table table-phantom benchmark
+.PHONY: demo test check docs table table-phantom benchmark
 
 demo: .venv/base
 	$(BIN)/cfgen demo
@@ -15,6 +15,10 @@ check: .venv/test
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
 
+# The site, into out/docs/index.html; anything that is amiss ends it
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # The marks say what is installed; a change of what is needed installs again.
 .venv/base: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "cfgen needs Python 3.11 or newer"'
@@ -24,6 +28,10 @@ check: .venv/test
 
 .venv/test: .venv/base
 	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/docs: .venv/base
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 # The comparison in the README, on a folder of Kermany's films: make table XRAYS=DIR

@@ -145,7 +145,7 @@ METRICS = {
         "SSIM of factual to truth", 3, "the same of the factual: what doing nothing scores"
     ),
 }
-_JUDGE_METRICS = {
+JUDGE_METRICS = {
     "follows_valid": Metric(
         "{} follows, of valid",
         2,
@@ -169,6 +169,7 @@ _JUDGE_METRICS = {
         "log-odds of {} after", 2, "log-odds of the target of the judge {} on the counterfactual"
     ),
 }
+"""Columns of every judge, `judge_NAME_...`, with {} for its name."""
 
 
 def describe(name: str) -> Metric:
@@ -179,7 +180,7 @@ def describe(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    for suffix, metric in _JUDGE_METRICS.items():
+    for suffix, metric in JUDGE_METRICS.items():
         judge = name.removeprefix("judge_").removesuffix(f"_{suffix}")
         if name == f"judge_{judge}_{suffix}":
             return Metric(

@@ -222,6 +222,14 @@ def test_torchxrayvisions_operating_point_is_the_decision(tmp_path):
 
 
 @pytest.mark.usefixtures("xrays_library")
+def test_a_finding_without_an_operating_point_is_named(tmp_path):
+    own = DenseNet(op_threshs=torch.tensor([0.3, torch.nan, 0.5]))
+    torch.save(own.state_dict(), tmp_path / "tuned.pt")
+    with pytest.raises(ValueError, match=r"operating point in \(0, 1\) of Pneumonia .*got nan"):
+        load_adapted(rays(tmp_path, weights="tuned.pt"))
+
+
+@pytest.mark.usefixtures("xrays_library")
 @pytest.mark.parametrize("points", [None, torch.tensor([0.3, 0.6, 0.5])])
 def test_a_fine_tuned_one_comes_with_its_operating_points(tmp_path, points):
     own = DenseNet(op_threshs=points).eval()

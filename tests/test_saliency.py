@@ -61,3 +61,24 @@ def test_saliency_of_a_goal_is_image_by_image_and_leaves_no_gradient_behind(bund
     assert not maps.requires_grad
     assert not phantoms.requires_grad
     assert all(one.grad is None for one in bundle.classifier.parameters())
+
+
+def test_captum_finds_the_same(bundle, phantoms):
+    attr = pytest.importorskip("captum.attr", reason="pip install 'cfgen[captum]'")
+    goal = make_goal(bundle.classifier, phantoms)
+    maps = {
+        "gradient": input_gradient(goal.log_odds, phantoms),
+        "integrated": integrated_gradients(goal.log_odds, phantoms, steps=16),
+    }
+    theirs = phantoms.clone().requires_grad_()
+    expected = {
+        "gradient": attr.Saliency(goal.log_odds).attribute(theirs, abs=False),
+        "integrated": attr.IntegratedGradients(goal.log_odds).attribute(
+            theirs, n_steps=16, method="gausslegendre", internal_batch_size=len(phantoms)
+        ),
+    }
+    for name, found in maps.items():
+        captums = expected[name].detach().float()
+        scale = float(captums.abs().max())
+        assert scale > 0
+        assert torch.allclose(found, captums, rtol=1e-3, atol=1e-4 * scale), name

@@ -26,6 +26,7 @@ from torch.nn import functional
 from cfgen.models.classifier import Classifier, wrap_network
 from cfgen.models.description import SUFFIXES, Description, read_description
 from cfgen.models.foreign import Foreign, build
+from cfgen.models.points import scaled_odds
 from cfgen.types import Images, Logits
 
 Outputs = Float[Tensor, "batch outputs"]
@@ -41,7 +42,8 @@ class Adapted(nn.Module):
 
     x is resized to the network's size (bilinear, antialiased), repeated to its channels, and
     normalised: (x - mean) / std. Of its outputs y the logits are y or log(y), as they are
-    logits or probabilities; where one of several findings is chosen, (0, log-odds of the finding).
+    logits or probabilities; where one of several findings is chosen, (0, log-odds of the finding),
+    scaled by its operating point where it has one (`cfgen.models.points.scaled_odds`).
 
     Args:
         foreign: the network.
@@ -55,7 +57,7 @@ class Adapted(nn.Module):
     def __init__(self, foreign: Foreign, described: Description, places: Sequence[int]) -> None:
         super().__init__()
         self.network = foreign.network
-        self.given = foreign.outputs
+        self.given, self.point = foreign.outputs, foreign.point
         self.size, self.places = described.size, list(places)
         self.finding, self.count = None, len(described.classes)
         if described.pathology is not None:
@@ -79,6 +81,7 @@ class Adapted(nn.Module):
         if self.finding is not None:
             one = outputs[:, self.finding]
             odds = one if self.given == "logits" else torch.logit(one, eps=_LEAST)
+            odds = scaled_odds(odds, self.point)
             outputs = torch.stack([torch.zeros_like(odds), odds], 1)
         elif self.given == "probabilities":
             outputs = outputs.clamp(min=_LEAST).log()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cfgen.models.classifier import import_network
 from cfgen.models.description import Description, Outputs
 from cfgen.models.networks import torchvision_network
+from cfgen.models.points import point_of
 from cfgen.models.weights import load_weights, read_weights
 
 
@@ -26,11 +27,13 @@ class Foreign(NamedTuple):
         network: from normalised images to its own outputs.
         outputs: whether these are logits or probabilities.
         pathologies: names of its outputs, where each is a finding of its own.
+        point: probability of the finding to explain from which on it is decided for.
     """
 
     network: nn.Module
     outputs: Outputs
     pathologies: tuple[str, ...]
+    point: float = 0.5
 
 
 def build(described: Description) -> Foreign:
@@ -131,8 +134,8 @@ def _from_timm(name: str, count: int, channels: int) -> nn.Module:
 def _from_torchxrayvision(described: Description) -> Foreign:
     """Its own weights by name, downloaded once and unpickled by it, or a file of a fine-tuned one.
 
-    Where it has operating points, its outputs are probabilities scaled so that one half is
-    the point (Cohen et al. 2022); else they are logits.
+    Where it has operating points they are taken from the network, which then gives logits: its
+    own scaled probabilities are flat, without a gradient, where it is sure.
     """
     library = _library("torchxrayvision")
     if described.file is None:
@@ -150,8 +153,9 @@ def _from_torchxrayvision(described: Description) -> Foreign:
         load_weights(network, described.file)
     _check_resolution(described, getattr(network, "input_resolution", described.size))
     names = _pathologies(described, network.targets)
-    rescaled = getattr(network, "op_threshs", None) is not None
-    return Foreign(network.eval(), "probabilities" if rescaled else "logits", names)
+    point = point_of(described, getattr(network, "op_threshs", None), names)
+    network.op_threshs = None
+    return Foreign(network.eval(), "logits", names, point)
 
 
 def _check_resolution(described: Description, own: int) -> None:
@@ -164,7 +168,8 @@ def _check_resolution(described: Description, own: int) -> None:
 
 def _pathologies(described: Description, own: Sequence[str]) -> tuple[str, ...]:
     names = described.pathologies or tuple(own)
-    if described.pathology not in names:
+    # Outputs that the weights know nothing of have no name.
+    if not described.pathology or described.pathology not in names:
         raise ValueError(
             f"expected a pathology among {', '.join(filter(None, names))}, got "
             f"{described.pathology!r} in {described.path}; do name one that these weights know"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-_NESTED = ("state_dict", "model_state_dict", "model")
-"""Where training loops put the weights in their checkpoints."""
+_NESTED = ("state_dict_ema", "state_dict", "model_state_dict", "model")
+"""Where training loops put the weights in their checkpoints; timm, too, prefers averaged ones."""
 
 
 def load_weights(network: nn.Module, path: Path) -> nn.Module:
     """Load a state dict into a network, from safetensors or a PyTorch checkpoint.
 
-    A checkpoint may nest it ('state_dict', 'model') and prefix its keys ('module.', 'model.').
+    A checkpoint may nest it ('state_dict', 'model') and prefix its keys ('module.', 'model.'); of
+    averaged weights ('state_dict_ema') and last ones the averaged are taken.
 
     Raises:
         ValueError: the file cannot be read, or does not fit.
@@ -44,7 +46,9 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it may be TorchScript is said below
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            # timm's training stores its arguments, plain values, beside the weights.
+            with torch.serialization.safe_globals([Namespace]):
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpicklers raise nearly anything on what is no state dict
         raise ValueError(
             f"expected a state dict in {path}, got what cannot be read as one without running "
