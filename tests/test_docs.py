@@ -26,12 +26,6 @@ MARKED = {
     ],
 }
 """Every block that is not run as it stands, by its page."""
-AWAITED = {
-    "howto/explain.md": "explain",
-    "howto/many-gpus.md": "scale",
-}
-"""Pages of commands that stand on another branch: none of them once that is merged."""
-
 # What Lightning has to say of tiny data, of a frozen perceptual network, and of its own code.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
@@ -46,11 +40,6 @@ pytestmark = [
 ]
 WITH_CODE = [name for name, path in PAGES.items() if blocks(path)]
 ON_XRAYS = [name for name in WITH_CODE if any(one.needs_xrays for one in blocks(PAGES[name]))]
-
-
-def require_commands(page):
-    if page in AWAITED:
-        pytest.skip(f"{page} awaits the branch {AWAITED[page]}")
 
 
 @pytest.fixture
@@ -75,7 +64,6 @@ def film(folder, xrays):
 
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_a_page_does_what_it_says(page, folder, monkeypatch):
-    require_commands(page)
     follow([block for block in blocks(PAGES[page]) if not block.needs_xrays], folder, monkeypatch)
 
 
@@ -83,7 +71,6 @@ def test_a_page_does_what_it_says(page, folder, monkeypatch):
 @pytest.mark.usefixtures("film")
 @pytest.mark.parametrize("page", ON_XRAYS)
 def test_a_page_does_what_it_says_of_xrays(page, folder, xrays, monkeypatch):
-    require_commands(page)
     chosen = [block for block in blocks(PAGES[page]) if block.needs_xrays or block.title]
     code = [block._replace(code=re.sub(r"\bDIR\b", str(xrays), block.code)) for block in chosen]
     follow(code, folder, monkeypatch)
