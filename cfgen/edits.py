@@ -118,9 +118,9 @@ class Ascent(NamedTuple):
         highest: the same, below which.
     """
 
-    steps: int = 8
+    steps: int = 4
     draws: int = 2
-    rate: float = 0.5
+    rate: float = 1.0
     lowest: float = 0.4
     highest: float = 0.9
 

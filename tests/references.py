@@ -147,3 +147,38 @@ def refinement(
         velocity = momentum * velocity - gradient / np.sqrt((gradient**2).sum())
         current = np.clip(current + pace * velocity, 0, 1)
     return best, best_step, step + 1
+
+
+def approach(
+    factual: np.ndarray,
+    score: Callable[[np.ndarray], float],
+    bar: float,
+    *,
+    overshoot: float,
+    steps: int,
+    halvings: int,
+) -> tuple[np.ndarray, int]:
+    """Steps to the boundary of one image's pixels and the way back, by hand.
+
+    Gradients are central differences. Returns the image found and how many images were scored.
+    """
+    failed = held = factual.astype(np.float64)
+    scored = 0
+    for step in range(steps + 1):
+        scored += 1
+        value = score(held)
+        if value >= bar or step == steps:
+            break
+        small = 1e-6 * np.eye(held.size)
+        gradient = np.array([(score(held + one) - score(held - one)) / 2e-6 for one in small])
+        failed = held
+        length = (1 + overshoot) * (bar - value) / np.sqrt((gradient**2).sum())
+        held = np.clip(held + length * gradient / np.sqrt((gradient**2).sum()), 0, 1)
+    for _ in range(halvings):
+        scored += 1
+        middle = failed + 0.5 * (held - failed)
+        if score(middle) >= bar:
+            held = middle
+        else:
+            failed = middle
+    return held, scored

@@ -31,7 +31,7 @@ def run(bundle, factual, method, confidence=0.9, region=EVERYWHERE, steps=None):
 @pytest.mark.parametrize(
     ("method", "overrides", "message"),
     [
-        ("gradient", {}, "one of the methods prior, pixel, latent, latent-shift, class-mean, got"),
+        ("gradient", {}, "latent, latent-boundary, latent-shift, class-mean, got"),
         ("latent", {"stepsize": 0.1}, "settings of latent among .*step_size.*, got stepsize"),
         ("class-mean", {"weight": 0.1}, "settings of class-mean among .*growth.*, got weight"),
         ("pixel", {"distance": "l3"}, "distances l1, l2, squared-l2, elastic, got 'l3'"),
@@ -341,7 +341,7 @@ def test_a_search_starts_in_the_lungs_and_without_a_segmenter_everywhere(
     for found, right in ((confined, False), (everywhere, True)):
         change = (found - phantoms).abs()
         assert change[..., :24].mean() > 1e-3
-        assert (change[..., 56:].mean() > 0.5 * change[..., :24].mean()) == right
+        assert (change[..., 56:].mean() > 0.3 * change[..., :24].mean()) == right
 
 
 def test_the_search_cannot_start_above_the_strongest(bundle, phantoms):

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import bisect
 from torch.nn.functional import avg_pool2d, interpolate
 
 from cfgen.metrics import ssim
 from cfgen.objectives import squared_l2
 from cfgen.search import refine, strength_at_ssim
+from cfgen.search.strength import CLOSE
 from cfgen.spaces import EditSpace, Encoded, LatentSpace, PixelSpace, Region
 from cfgen.types import Goal, Outcome
 from tests import references
@@ -219,31 +221,49 @@ def test_an_edit_is_scaled_to_its_budget_from_above(budget):
     space = PixelSpace()
     encoded = space.encode(factual)
     edit = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(6)).double()
-    strength = strength_at_ssim(edit, factual, space, encoded, budget, halvings=20)
+    strength, tries = strength_at_ssim(edit, factual, space, encoded, budget)
     similar = ssim(factual, space.project(factual + strength.view(-1, 1, 1, 1) * edit))
     assert (similar >= budget).all()
-    torch.testing.assert_close(similar, torch.full_like(similar, budget), atol=1e-3, rtol=0)
-    of_longer = strength_at_ssim(30 * edit, factual, space, encoded, budget, halvings=20)
+    assert (similar <= 1 - CLOSE * (1 - budget) + 1e-9).all()
+    assert (tries <= 5).all()
+    of_longer = strength_at_ssim(30 * edit, factual, space, encoded, budget).strength
     torch.testing.assert_close(30 * of_longer, strength)
 
 
-def test_ten_halvings_are_off_by_a_thousandth_of_the_longest_change():
+def test_a_scaled_edit_is_as_strong_as_bisection_finds_it():
     factual = films(4, 16)
     encoded = PixelSpace().encode(factual)
     edit = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(6)).double()
-    coarse, fine = (
-        strength_at_ssim(edit, factual, PixelSpace(), encoded, 0.9, halvings=n)
-        * edit.flatten(1).norm(dim=1)
-        for n in (10, 30)
-    )
-    longest = 4 * factual.flatten(1).norm(dim=1)
-    assert ((fine - coarse >= 0) & (fine - coarse <= longest / 1024 * (1 + 1e-6))).all()
+    strength = strength_at_ssim(edit, factual, PixelSpace(), encoded, 0.9).strength
+    for row in range(4):
+
+        def excess(size, row=row):
+            image = (factual[row] + size * edit[row]).clamp(0, 1)
+            return float(ssim(factual[row][None], image[None])) - 0.9
+
+        greatest = bisect(excess, 0, 1)
+        assert 0.97 * greatest <= strength[row] <= greatest * (1 + 1e-9)
+
+
+def test_an_image_is_scaled_alike_alone_and_among_others():
+    factual = films(4, 16)
+    edit = torch.randn(4, 1, 16, 16, generator=torch.Generator().manual_seed(6)).double()
+    edit *= torch.tensor([0.01, 1.0, 3.0, 0.0]).view(-1, 1, 1, 1)
+    together = strength_at_ssim(edit, factual, PixelSpace(), PixelSpace().encode(factual), 0.9)
+    for row in range(4):
+        some = factual[row : row + 1]
+        alone = strength_at_ssim(
+            edit[row : row + 1], some, PixelSpace(), PixelSpace().encode(some), 0.9
+        )
+        torch.testing.assert_close(alone.strength[0], together.strength[row])
+        assert alone.tries[0] == together.tries[row]
 
 
 def test_an_edit_of_nothing_stays_nothing():
     factual = films(2, 16)
     edit = torch.zeros_like(factual)
-    strength = strength_at_ssim(edit, factual, PixelSpace(), PixelSpace().encode(factual), 0.9)
+    encoded = PixelSpace().encode(factual)
+    strength = strength_at_ssim(edit, factual, PixelSpace(), encoded, 0.9).strength
     assert torch.equal(strength.view(-1, 1, 1, 1) * edit, edit)
 
 
@@ -253,6 +273,6 @@ def test_an_edit_that_is_never_seen_ends_at_the_longest_change():
     encoded = PixelSpace().encode(factual)
     strength = strength_at_ssim(
         torch.ones_like(factual), factual, PixelSpace(), encoded, 0.9, region=nowhere
-    )
+    ).strength
     lengths = strength * 16 / factual.flatten(1).norm(dim=1)
     assert lengths.tolist() == pytest.approx([4.0] * 2, rel=2e-3)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 
 from cfgen.methods.guidance import guided
-from cfgen.methods.plain import class_mean_shift, latent, latent_shift, pixel
-from cfgen.methods.settings import Descent, Guided, LineSearch, Settings, with_overrides
+from cfgen.methods.plain import class_mean_shift, latent, latent_boundary, latent_shift, pixel
+from cfgen.methods.settings import Approach, Descent, Guided, LineSearch, Settings, with_overrides
 from cfgen.models.bundle import Bundle
 from cfgen.spaces import EVERYWHERE, Region
 from cfgen.types import Counterfactuals, Goal, Images, Seeds
@@ -31,6 +31,7 @@ METHODS: dict[str, Method] = {
     "prior": Method(guided, Guided()),
     "pixel": Method(pixel, Descent()),
     "latent": Method(latent, Descent(step_size=0.02, steps=300)),
+    "latent-boundary": Method(latent_boundary, Approach()),
     "latent-shift": Method(latent_shift, LineSearch(first=0.02)),
     "class-mean": Method(class_mean_shift, LineSearch()),
 }

@@ -29,7 +29,6 @@ from cfgen.types import Counterfactuals, Goal, Images, Seeds
 
 PAIRED = Denoising(draws=1)
 ASCENT = Ascent()
-HALVINGS = 10
 
 
 class Proposal(NamedTuple):
@@ -82,8 +81,8 @@ def guided(
         edit = proposal.edit(encoded.codes, goal, seeds)
         start = _start(bundle, factual, settings)
         proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
-    strength = strength_at_ssim(
-        proposed, factual, space, encoded, settings.budget, halvings=HALVINGS, region=region
+    strength, tries = strength_at_ssim(
+        proposed, factual, space, encoded, settings.budget, region=region
     )
     scaled = edit * strength.view(-1, *[1] * (edit.ndim - 1))
     found = refine(
@@ -99,7 +98,7 @@ def guided(
     )
     return replace(
         found,
-        decodes=found.decodes + encoded.decodes + HALVINGS * space.decodes,
+        decodes=found.decodes + encoded.decodes + tries * space.decodes,
         prior_passes=found.prior_passes + proposal.passes,
     )
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from cfgen.edits import class_mean
-from cfgen.methods.settings import Descent, LineSearch
+from cfgen.methods.settings import Approach, Descent, LineSearch
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import descend, line_search, score_gradient
+from cfgen.search import approach, descend, line_search, score_gradient
 from cfgen.spaces import LatentSpace, PixelSpace, Region, Space
 from cfgen.types import Counterfactuals, Goal, Images, Seeds
 
 
-def _latent(bundle: Bundle, settings: Descent | LineSearch) -> LatentSpace:
+def _latent(bundle: Bundle, settings: Descent | LineSearch | Approach) -> LatentSpace:
     return LatentSpace(bundle.autoencoder, residual=settings.decoding == "residual")
 
 
@@ -107,3 +107,23 @@ def class_mean_shift(
     direction = class_mean(bundle.autoencoder.class_means)(codes, goal, seeds)
     found = _search_along(goal, factual, space, direction, settings, region)
     return replace(found, decodes=found.decodes + decodes)
+
+
+def latent_boundary(
+    bundle: Bundle,
+    goal: Goal,
+    factual: Images,
+    settings: Approach,
+    region: Region,
+    _seeds: Seeds,
+) -> Counterfactuals:
+    """Linearised steps of the code to the boundary, and the way back (Moosavi-Dezfooli 2016)."""
+    return approach(
+        goal,
+        factual,
+        _latent(bundle, settings),
+        overshoot=settings.overshoot,
+        steps=settings.steps,
+        halvings=settings.halvings,
+        region=region,
+    )

@@ -50,6 +50,23 @@ class LineSearch:
 
 
 @dataclass(frozen=True)
+class Approach:
+    """Settings of a search by linearised steps, see `cfgen.search.approach`.
+
+    Attributes:
+        overshoot: share by which a step is longer than the linearised score asks for.
+        steps: at most so many.
+        halvings: of the way back to the boundary.
+        decoding: see `cfgen.spaces.LatentSpace`.
+    """
+
+    overshoot: float = 0.05
+    steps: int = 20
+    halvings: int = 3
+    decoding: Decoding = "residual"
+
+
+@dataclass(frozen=True)
 class Guided:
     """Settings of a search of where how much of an edit is seen, see `cfgen.methods.guidance`.
 
@@ -90,7 +107,7 @@ class Guided:
             raise ValueError(f"expected a grid of at least 1 place to a side, got {self.grid}")
 
 
-Settings = Descent | LineSearch | Guided
+Settings = Descent | LineSearch | Approach | Guided
 
 
 def with_overrides(

@@ -1,4 +1,4 @@
-"""The searches: descent, line search, and few steps in the space of an edit's strengths.
+"""The searches: descent, line search, steps to the boundary, few steps of an edit's strengths.
 
 All move codes of a space, check the decoded image, and return the very image that was checked.
 Every image of a batch stops on its own, and what happens to it does not depend on the others.
@@ -6,9 +6,10 @@ Every image of a batch stops on its own, and what happens to it does not depend 
 
 from __future__ import annotations
 
+from cfgen.search.boundary import approach
 from cfgen.search.descent import descend
 from cfgen.search.line import line_search, score_gradient
 from cfgen.search.refinement import refine
 from cfgen.search.strength import strength_at_ssim
 
-__all__ = ["descend", "line_search", "refine", "score_gradient", "strength_at_ssim"]
+__all__ = ["approach", "descend", "line_search", "refine", "score_gradient", "strength_at_ssim"]

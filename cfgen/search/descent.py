@@ -6,7 +6,7 @@ import torch
 from torch.optim import Adam
 
 from cfgen.objectives import Distance, prediction_loss
-from cfgen.search.record import begin
+from cfgen.search.record import Problem, begin
 from cfgen.spaces import EVERYWHERE, Region, Space
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
 
@@ -51,14 +51,13 @@ def descend(
     """
     codes, residual, decodes = space.encode(factual)
     record, rows = begin(goal, factual, decodes)
+    problem = Problem(goal, factual, space, residual, region)
     moved = (codes if start is None else codes + start).detach().clone().requires_grad_()
     adam = Adam([moved], lr=step_size)
     for step in range(steps + 1):
         if not len(rows):
             break
-        images = space.take(rows).decode(moved[rows], residual[rows])
-        images = region.take(rows).confine(images, factual[rows])
-        log_odds = goal.take(rows).log_odds(images)
+        images, log_odds = problem.check(rows, moved[rows])
         record.spend(rows, space.decodes)
         nearer = log_odds.detach() > record.log_odds[rows]
         record.keep(rows, nearer, images.detach(), log_odds.detach(), step)

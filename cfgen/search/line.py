@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cfgen.search.record import begin
+from cfgen.search.record import Problem, begin
 from cfgen.spaces import EVERYWHERE, Region, Space
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
 
@@ -43,6 +43,7 @@ def line_search(
     """
     codes, residual, decodes = space.encode(factual)
     record, rows = begin(goal, factual, decodes)
+    problem = Problem(goal, factual, space, residual, region)
     failed = torch.zeros(len(factual), device=factual.device)
     held = torch.full_like(failed, torch.inf)
     for step in range(1, steps + 1):
@@ -51,10 +52,8 @@ def line_search(
         strength = _next_strength(failed[rows], held[rows], first, growth)
         with torch.no_grad():
             scaled = direction[rows] * strength.view(-1, *[1] * (codes.ndim - 1))
-            there = space.take(rows)
-            images = there.decode(there.project(codes[rows] + scaled), residual[rows])
-            images = region.take(rows).confine(images, factual[rows])
-            log_odds = goal.take(rows).log_odds(images)
+            there = space.take(rows).project(codes[rows] + scaled)
+            images, log_odds = problem.check(rows, there)
         record.spend(rows, space.decodes)
         reached = log_odds >= goal.bar[rows]
         nearer = held[rows].isinf() & (log_odds > record.log_odds[rows])

@@ -1,4 +1,4 @@
-"""What a search has found so far, and what that has cost."""
+"""What a search is asked, what it has found so far, and what that has cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,35 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cfgen.spaces import Region, Space
 from cfgen.types import Counterfactuals, Goal, Images, Labels, LogOdds, Outcome, Rows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched, and where.
+
+    Attributes:
+        goal: what each image is to become.
+        factual: images in [0, 1].
+        space: where the codes are.
+        residual: of each image, see `cfgen.spaces.Encoded`.
+        region: where and how far an image may change.
+    """
+
+    goal: Goal
+    factual: Images
+    space: Space
+    residual: Images
+    region: Region
+
+    def check(
+        self, rows: Rows, codes: Float[Tensor, "rows ..."]
+    ) -> tuple[Float[Tensor, "rows 1 height width"], Float[Tensor, " rows"]]:
+        """Return the images of some rows' codes, and their goals' log-odds."""
+        images = self.space.take(rows).decode(codes, self.residual[rows])
+        images = self.region.take(rows).confine(images, self.factual[rows])
+        return images, self.goal.take(rows).log_odds(images)
 
 
 @dataclass

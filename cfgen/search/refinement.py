@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cfgen.objectives import Distance, prediction_loss
-from cfgen.search.record import begin
+from cfgen.search.record import Problem, begin
 from cfgen.spaces import EVERYWHERE, Region, Space
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
 
@@ -45,15 +45,14 @@ def refine(
     """
     first, residual, decodes = space.encode(factual)
     record, rows = begin(goal, factual, decodes)
+    problem = Problem(goal, factual, space, residual, region)
     codes, velocity = first.detach().clone(), torch.zeros_like(first)
     pace = step_size * _lengths(first)
     for step in range(steps + 1):
         if not len(rows):
             break
-        there, moved = space.take(rows), codes[rows].requires_grad_()
-        images = there.decode(moved, residual[rows])
-        images = region.take(rows).confine(images, factual[rows])
-        log_odds = goal.take(rows).log_odds(images)
+        moved = codes[rows].requires_grad_()
+        images, log_odds = problem.check(rows, moved)
         finite, reached = log_odds.isfinite(), log_odds >= goal.bar[rows]
         nearer = log_odds.detach() > record.log_odds[rows]
         record.spend(rows, space.decodes)

@@ -61,6 +61,7 @@ METHODS: Mapping[str, Keys] = {
     "prior": ("rombach2022", "salimans2022"),
     "pixel": ("wachter2017",),
     "latent": ("wachter2017", "rombach2022"),
+    "latent-boundary": ("moosavi2016", "rombach2022"),
     "latent-shift": ("cohen2021", "rombach2022"),
     "class-mean": ("rombach2022",),
 }

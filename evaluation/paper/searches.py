@@ -62,6 +62,19 @@ def _latent(_config: Mapping, settings: Mapping) -> Prose:
     ]
 
 
+def _latent_boundary(_config: Mapping, settings: Mapping) -> Prose:
+    return [
+        "moved the code of an autoencoder",
+        Cite(METHODS["latent-boundary"][1:]),
+        " by steps to where the linearised log-odds of the target reach their bar",
+        Cite(METHODS["latent-boundary"][:1]),
+        f", each longer by {settings['overshoot']:g}, at most "
+        f"{counted(settings['steps'], 'step')}, and halved the way back between the last code "
+        f"that failed and the first that held {counted(settings['halvings'], 'time')}.",
+        *_DECODINGS[settings["decoding"]],
+    ]
+
+
 def _latent_shift(_config: Mapping, settings: Mapping) -> Prose:
     return [
         "moved the code of an autoencoder",
@@ -179,6 +192,7 @@ _WORDS: Mapping[str, Callable[[Mapping, Mapping], Prose]] = {
     "prior": _prior,
     "pixel": _pixel,
     "latent": _latent,
+    "latent-boundary": _latent_boundary,
     "latent-shift": _latent_shift,
     "class-mean": _class_mean,
 }
