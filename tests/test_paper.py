@@ -17,7 +17,7 @@ from cfgen.methods import METHODS, settings_of
 from cfgen.methods.settings import EditName
 from cfgen.objectives import DISTANCES
 from evaluation.adopt import adopt
-from evaluation.definitions import _JUDGE_METRICS, METRICS
+from evaluation.definitions import JUDGE_METRICS, METRICS
 from evaluation.measured import read_measured
 from evaluation.measures.realism import DEFINITIONS
 from evaluation.paper import references
@@ -66,7 +66,7 @@ def config(method, **changes):
 
 
 def test_every_measure_has_a_reference_or_is_listed_as_without():
-    measures = [*METRICS, *_JUDGE_METRICS, *DEFINITIONS, "diversity"]
+    measures = [*METRICS, *JUDGE_METRICS, *DEFINITIONS, "diversity"]
     for name in measures:
         cites = references.cited_by(name)
         assert bool(cites) != (name in references.OWN), name
