@@ -22,7 +22,7 @@ from evaluation.explain.lines import Line, outline, strongest
 from evaluation.explain.plots import speaker
 from evaluation.explain.response import SHOWN, STRENGTHS, Response
 from evaluation.explain.text import JUDGES_NOTE, draws, evidence, size_of_change
-from evaluation.figures import DIVERGING
+from evaluation.figures.style import DIVERGING
 
 WIDTH, HEIGHT, _ABOVE, _BELOW = 700, 190, 10, 34
 """Of the curve, in units of its drawing."""
