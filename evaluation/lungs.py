@@ -20,10 +20,11 @@ from cfgen.data.sources import open_source
 from cfgen.data.splits import samples_of
 from cfgen.models.bundle import load_bundle
 from cfgen.types import Images
+from evaluation.figures.style import ORANGE, literal
 from evaluation.writing import make_folder, write_file
 
 COLUMNS = 8
-OUTLINE = "#e69f00"
+OUTLINE = ORANGE
 Masks = Bool[Tensor, "batch 1 height width"]
 
 
@@ -116,6 +117,6 @@ def overlay(images: Images, masks: Masks, captions: Sequence[str], note: str = "
         axes.imshow(image[0].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
         if mask.any():
             axes.contour(mask[0].float().numpy(), [0.5], colors=OUTLINE, linewidths=0.9)
-        axes.set_title(caption.replace("$", r"\$"), fontsize=5, pad=1.5)
-    figure.text(0.004, 0.05 / height, note.replace("$", r"\$"), fontsize=6)
+        axes.set_title(literal(caption), fontsize=5, pad=1.5)
+    figure.text(0.004, 0.05 / height, literal(note), fontsize=6)
     return figure

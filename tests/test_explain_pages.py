@@ -90,7 +90,7 @@ def test_the_page_needs_nothing_else_and_escapes_the_name(explained):
     assert "url(" not in text
     assert "default-src 'none'" in text
     assert HOSTILE in page.words
-    assert "prefers-color-scheme: dark" in text
+    assert "light-dark(" in text
     assert "@media print" in text
 
 

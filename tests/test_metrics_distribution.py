@@ -56,7 +56,7 @@ def test_frechet_ratio_is_one_for_real_images_and_more_for_others():
     assert 0.6 < same.ratio < 1.6
     assert apart.ratio > 5
     assert apart.ratio == pytest.approx(apart.distance / apart.real)
-    assert metrics.frechet_ratio(alike, real) == same
+    assert metrics.frechet_ratios(torch.stack([alike + 1, alike]), real) == [apart, same]
 
 
 def test_frechet_ratio_takes_half_of_few_real_images_and_refuses_too_few():
@@ -186,8 +186,8 @@ def test_coverage_stands_beside_that_of_real_images_of_other_patients():
     assert same.n == 40
     assert same.precision == pytest.approx(same.real_precision, abs=0.1)
     assert same.recall == pytest.approx(same.real_recall, abs=0.1)
-    assert metrics.coverage(alike, real) == same
     shrunk = metrics.coverage(0.1 * alike, real)
+    assert metrics.coverages(torch.stack([0.1 * alike, alike]), real) == [shrunk, same]
     assert shrunk.precision > 0.9
     assert shrunk.recall < 0.3
     real, patients = patients_of_ten(generator)

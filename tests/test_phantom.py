@@ -15,6 +15,7 @@ from cfgen.data.anatomy import Anatomy
 from cfgen.data.phantom import (
     CLASSES,
     DEFAULT_COUNTS,
+    OTHERS,
     THRESHOLD,
     Phantom,
     draw,
@@ -197,6 +198,7 @@ def test_another_opacity_changes_nothing_else():
         outside = ~(own.opacity | other.opacity)
         torch.testing.assert_close(other.truth[outside], own.truth[outside], atol=0.021, rtol=0)
     assert not torch.equal(first.opacity, second.opacity)
+    assert same(second, draw(20_000_000, label=0, shortcut=0.9, opacity=OTHERS + 1))
 
 
 @pytest.mark.parametrize(

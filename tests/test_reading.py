@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import time
 from itertools import product
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from evaluation.reading.form import FORM, png, write_form
 from evaluation.reading.items import COUNTERFACTUAL, FACTUAL, UNRELATED, choose_items
 from evaluation.reading.key import KEY, read_key
 from evaluation.reading.main import reading
-from tests.browser import chromium, needs_chromium
+from evaluation.speed.chromium import PATIENCE, chromium, find_chromium
 from tests.written_runs import CLASSES, sample, write
 
 COLUMNS = "study,reader,item,answer,confidence,finding,seconds"
+PROGRAM = find_chromium()
 HOSTILE = '</script><b id="x">&"NORMAL", 1'
 
 
@@ -272,7 +274,7 @@ def test_hostile_names_of_classes_stay_text(tmp_path):
     assert page.count("</script>") == 2
 
 
-@needs_chromium
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
 def test_a_reader_answers_by_keyboard_and_what_is_saved_is_scored(tmp_path):
     classes = (HOSTILE, "B")
     a_run(tmp_path / "run", count=8, classes=classes)
@@ -280,7 +282,8 @@ def test_a_reader_answers_by_keyboard_and_what_is_saved_is_scored(tmp_path):
     reading(tmp_path / "run", out=study)
     key = read_key(study)
     choices = list(product("ra", "15", "qw"))
-    with chromium(tmp_path) as page:
+    with chromium(PROGRAM) as page:
+        page.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
         page.open(study / FORM)
         begin(page, "reader-1")
         page.press("Enter")
@@ -295,7 +298,7 @@ def test_a_reader_answers_by_keyboard_and_what_is_saved_is_scored(tmp_path):
             press(page, place, *keys)
         page.wait("!done.hidden")
         page.press("Enter")
-        saved = page.downloaded(f"answers-{key.study[:8]}-reader-1.csv")
+        saved = downloaded(tmp_path / f"answers-{key.study[:8]}-reader-1.csv")
         assert saved == page.run("document.getElementById('csv').value")
     rows = list(csv.DictReader(io.StringIO(saved)))
     expected = [
@@ -305,6 +308,15 @@ def test_a_reader_answers_by_keyboard_and_what_is_saved_is_scored(tmp_path):
     assert [row["item"] for row in rows] == list(key.rows)
     (tmp_path / "saved.csv").write_text(saved)
     assert "1 reader (reader-1), 8 images" in reading(study, score=[tmp_path / "saved.csv"])
+
+
+def downloaded(path):
+    """Wait for a download to be whole; return what it holds."""
+    end = time.monotonic() + PATIENCE
+    while not path.is_file() or list(path.parent.glob("*.crdownload")):
+        assert time.monotonic() < end, sorted(path.parent.iterdir())
+        time.sleep(0.02)
+    return path.read_text(encoding="utf-8")
 
 
 def begin(page, code):

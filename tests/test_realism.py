@@ -92,7 +92,7 @@ def test_the_followed_have_their_place_among_real_images(tmp_path):
     rows = [sample(i, flat(0.3), flat(mean)) for i, mean in enumerate(images)]
     rows.append(sample(9, flat(0.7), flat(0.99), target="BRIGHT", outcome="already there"))
     run = write(tmp_path, rows)
-    measured = measure(run, instruments())
+    measured = measure(run, instruments()).rows
     joined = [{**row, **own} for row, own in zip(run.samples, measured, strict=True)]
     means = [0.4, 0.52, 0.6, 0.65, 0.68, 0.72, 0.74, 0.78, 0.82, 0.9]
     seen = look(real(means, [0, 0, *range(1, 9)]), instruments(), batch_size=4)
@@ -109,7 +109,7 @@ def test_the_followed_have_their_place_among_real_images(tmp_path):
 
 def test_a_judge_that_follows_none_has_no_place(tmp_path):
     run = write(tmp_path, [sample(1, flat(0.3), flat(0.4))])
-    joined = [{**run.samples[0], **measure(run, instruments())[0]}]
+    joined = [{**run.samples[0], **measure(run, instruments()).rows[0]}]
     found = judges_on_real(joined, look(real([0.7, 0.8]), instruments(), 8), ["left"])
     known = found["left"]["BRIGHT"]
     assert (known["followed"], known["percentile"], known["within"]) == (0, None, None)

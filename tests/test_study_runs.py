@@ -14,6 +14,7 @@ from evaluation import plausibility
 from evaluation.measured import difference, judged_by, pairs, read_measured
 from evaluation.runs import read_run
 from evaluation.search import search
+from evaluation.study import making
 from evaluation.study.making import Setting, make_run
 from evaluation.study.plan import Planned
 
@@ -36,7 +37,7 @@ def evaluated(monkeypatch):
         names.append(run.name)
         return plausibility.evaluate(run, *arguments)
 
-    monkeypatch.setattr(study_runs, "evaluate", counted)
+    monkeypatch.setattr(making, "evaluate", counted)
     return names
 
 
@@ -67,7 +68,7 @@ def test_a_run_that_grew_is_evaluated_again(setting, evaluated, monkeypatch):
         return path
 
     with monkeypatch.context() as patched:
-        patched.setattr(study_runs, "search", stopped)
+        patched.setattr(making, "search", stopped)
         begun = make_run(ROW, setting)
     assert (len(begun.rows), begun.summary["samples"]) == (2, 2)
     assert begun.summary["notes"] == [

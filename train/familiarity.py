@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.data.samples import Sample
+from cfgen.digests import digest_of
 from cfgen.familiarity import FOLDER, SHARE, STATISTICS, FamiliarityModel, Traits, traits
 from cfgen.types import Images
 from train.card import Reading, add_readings
@@ -82,7 +83,7 @@ def train_familiarity(recipe: Recipe) -> None:
     model = fit(of_train, of_val)
     folder = recipe.bundle / FOLDER
     model.save(folder)
-    name = hashlib.sha256((folder / STATISTICS).read_bytes()).hexdigest()[:12]
+    name = digest_of(folder / STATISTICS).hex()[:12]
     readings = _readings(model, val, of_val, name)
     add_readings(recipe.bundle, readings)
     write_card(recipe, model, name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
 from cfgen.data.pixels import refuse
 from cfgen.data.samples import Sample, Source
+from cfgen.digests import digest_of
 
 
 def find_duplicates(source: Source) -> list[tuple[str, ...]]:
@@ -53,11 +53,3 @@ def _size(content: Path | bytes) -> int:
     if not content.is_file():
         raise refuse(content, "no file", "check the path")
     return content.stat().st_size
-
-
-def digest_of(content: Path | bytes) -> bytes:
-    """Sha256 of a file, or of bytes."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).digest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

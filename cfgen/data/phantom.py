@@ -12,24 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.random import Generator, SeedSequence, default_rng
-from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
-from cfgen.data.anatomy import LATTICE, Anatomy, Field, ellipse, step
-from cfgen.data.film import Film, Marker, grid
 from cfgen.data.samples import Sample
+from cfgen.data.scene import Scene, draw_scene
 
 CLASSES = ("NORMAL", "OPACITY")
 DEFAULT_COUNTS: Mapping[str, int] = MappingProxyType({"train": 4000, "test": 400})
 THRESHOLD = 0.02
 """Least change of brightness that counts as opacity."""
-SUPERSAMPLING = 2
-"""Samples along each side of a pixel, and more where that would be fewer than `LEAST_SAMPLES`."""
-LEAST_SAMPLES = 64
 SEEDS_PER_SPLIT = 10_000_000
 SPLITS = ("train", "val", "test")
 OTHERS = len(SPLITS) * SEEDS_PER_SPLIT
@@ -89,36 +82,24 @@ def draw(
         >>> bool((phantom.truth == draw(7, size=64, label=0).image).all())
         True
     """
-    _check(seed, size, label, shortcut)
-    anatomy_rng, opacity_rng, noise_rng, marker_rng, label_rng = map(
-        default_rng, SeedSequence(seed).spawn(5)
-    )
-    if opacity is not None:
-        opacity_rng = default_rng(SeedSequence(opacity).spawn(5)[1])
-    label = int(label_rng.integers(2)) if label is None else label
-    chest, film = Anatomy.random(anatomy_rng), Film.random(anatomy_rng)
-    finer = max(SUPERSAMPLING, -(-LEAST_SAMPLES // size))
-    x, y = grid(size * finer)
-    attenuation, lung, air = chest.attenuation(*film.patient(x, y))
-    filled = _filled(opacity_rng, chest, film, *film.patient(*grid(size)))
-    blur = film.blur * size * finer / 2.0
-    normal = _average(gaussian_filter(attenuation, blur, mode="nearest"), size)
-    opaque = normal + filled * _average(gaussian_filter(air, blur, mode="nearest"), size)
-    noise = noise_rng.standard_normal((size, size))
-    films = np.stack([film.expose(normal, noise), film.expose(opaque, noise)])
+    scene = _scene(seed, size, label, shortcut)
+    return _phantom(scene, seed if opacity is None else opacity)
 
-    marked = np.zeros((size, size))
-    if shortcut and marker_rng.random() < (1.0 + (2 * label - 1) * shortcut) / 2.0:
-        marker = Marker.random(marker_rng)
-        marked = _average(marker.cover(x, y), size)
-        films += (marker.brightness - films) * marked
-    films = films.astype(np.float32)
+
+def _scene(seed: int, size: int, label: int | None, shortcut: float) -> Scene:
+    _check(seed, size, label, shortcut)
+    return draw_scene(seed, size, label, shortcut)
+
+
+def _phantom(scene: Scene, opacity: int) -> Phantom:
+    """Return the phantom of a scene with the opacity of a seed."""
+    films, label = torch.from_numpy(scene.films(opacity)), scene.label
     return Phantom(
-        image=torch.from_numpy(films[label][None]),
-        truth=torch.from_numpy(films[1 - label][None]),
-        lungs=torch.from_numpy(_average(lung, size)[None] > 0.5),
-        opacity=torch.from_numpy(np.abs(films[1] - films[0])[None] > THRESHOLD),
-        marker=torch.from_numpy(marked[None] > 0.0),
+        image=films[label, None],
+        truth=films[1 - label, None],
+        lungs=torch.from_numpy(scene.lung[None] > 0.5),
+        opacity=(films[1, None] - films[0, None]).abs() > THRESHOLD,
+        marker=torch.from_numpy(scene.marked[None] > 0.0),
         label=label,
     )
 
@@ -187,8 +168,8 @@ def others_of_path(path: str, count: int, size: int = 64) -> list[Phantom]:
         >>> bool((first.image == second.image).all()), bool((first.truth == second.truth).all())
         (True, False)
     """
-    known = _parse(path, size)
-    return [draw(*known, opacity=OTHERS + number) for number in range(count)]
+    scene = _scene(*_parse(path, size))
+    return [_phantom(scene, OTHERS + number) for number in range(count)]
 
 
 def _parse(path: str, size: int) -> tuple[int, int, int, float]:
@@ -200,58 +181,6 @@ def _parse(path: str, size: int) -> tuple[int, int, int, float]:
             f"got {path!r}; take one from cfgen.data.phantom.samples"
         )
     return int(match[3]), size, CLASSES.index(match[2]), float(match[4])
-
-
-def _filled(rng: Generator, chest: Anatomy, film: Film, x: Field, y: Field) -> Field:
-    """Draw an opacity: the share of the lungs' air that it replaces, in [0, 1)."""
-    texture = rng.standard_normal((LATTICE, LATTICE))
-    left = np.ones_like(x)
-    for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))):
-        left *= 1.0 - _patch(rng, texture, _place(rng, chest, film), x, y)
-    return 1.0 - left
-
-
-def _place(rng: Generator, chest: Anatomy, film: Film) -> tuple[float, float]:
-    """Choose a point well inside a lung and inside the image, in the patient's frame."""
-    x, y = film.patient(*rng.uniform(-0.85, 0.85, (2, 256)))
-    around = np.array([[-0.08, 0.0], [0.08, 0.0], [0.0, 0.08]])
-    lung, _ = chest.air(x + around[:, :1], y + around[:, 1:])
-    best = int(np.argmax(lung.min(axis=0)))
-    return float(x[best]), float(y[best])
-
-
-def _patch(
-    rng: Generator, texture: Field, centre: tuple[float, float], x: Field, y: Field
-) -> Field:
-    """Draw one consolidation or infiltrate about a point: an uneven ellipse, perhaps lobar."""
-    u = rng.uniform
-    lobar = u() < 0.25
-    reach = u(0.3, 0.5) if lobar else u(0.14, 0.3)
-    density = u(0.28, 0.85)
-    axes = (reach * u(0.6, 1.0), reach * u(0.6, 1.2))
-    inside = ellipse(x, y, centre, axes, u(0.0, np.pi)) / min(axes)
-    grain, offset = u(0.9, 1.5) / reach, u(0.0, LATTICE)
-    coarse = _noise(texture, y * grain + offset, x * grain)
-    fine = _noise(texture, y * 2.0 * grain + offset, x * 2.0 * grain + 7.0)
-    shape = step(inside + 0.5 * coarse + 0.15 * fine - 0.25, u(0.7, 1.2))
-    if lobar:
-        slope = u(-0.35, 0.35)
-        fissure = centre[1] + rng.choice([-1.0, 1.0]) * u(0.06, 0.15)
-        below = y - fissure - slope * (x - centre[0])
-        shape *= step(below * np.sign(centre[1] - fissure), 0.05)
-    return density * shape * np.clip(0.85 + 0.4 * fine, 0.6, 1.1)
-
-
-def _noise(texture: Field, row: Field, column: Field) -> Field:
-    """Look up a smooth noise in [-1, 1]."""
-    smooth = map_coordinates(texture, [row, column], order=2, mode="grid-wrap", prefilter=False)
-    return np.clip(smooth, -1.0, 1.0)
-
-
-def _average(field: Field, size: int) -> Field:
-    """Average the samples of each of size x size pixels."""
-    finer = field.shape[0] // size
-    return field.reshape(size, finer, size, finer).mean(axis=(1, 3))
 
 
 def _check(seed: int, size: int, label: int | None, shortcut: float) -> None:

@@ -13,7 +13,7 @@ from cfgen.metrics.axioms import (
 from cfgen.metrics.clusters import kmeans, silhouette
 from cfgen.metrics.contrast import contrast
 from cfgen.metrics.diversity import Diversity, diversity
-from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio
+from cfgen.metrics.frechet import FrechetRatio, frechet_distance, frechet_ratio, frechet_ratios
 from cfgen.metrics.identity import low_passed, own_is_nearest, same_group_is_nearest
 from cfgen.metrics.interpretability import im1, im2
 from cfgen.metrics.kernel import KernelDistance, kernel_comparison, kernel_distance
@@ -24,7 +24,13 @@ from cfgen.metrics.localisation import (
     ssim_outside,
     strongest_iou,
 )
-from cfgen.metrics.manifold import Coverage, PrecisionRecall, coverage, precision_recall
+from cfgen.metrics.manifold import (
+    Coverage,
+    PrecisionRecall,
+    coverage,
+    coverages,
+    precision_recall,
+)
 from cfgen.metrics.pareto import pareto_front
 from cfgen.metrics.perceptual import perceptual
 from cfgen.metrics.plausibility import judge_follow, non_adversarial, overshoot
@@ -69,6 +75,7 @@ __all__ = [
     "contrast",
     "cout",
     "coverage",
+    "coverages",
     "crossed_interval",
     "diversity",
     "energy_inside",
@@ -77,6 +84,7 @@ __all__ = [
     "flip",
     "frechet_distance",
     "frechet_ratio",
+    "frechet_ratios",
     "high_frequency_share",
     "holm",
     "im1",

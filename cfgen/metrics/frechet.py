@@ -30,6 +30,13 @@ class FrechetRatio(NamedTuple):
     n: int
 
 
+class _Gaussian(NamedTuple):
+    """A mean, and a matrix A of few rows with A^T A the sample covariance."""
+
+    mean: Float[Tensor, " features"]
+    root: Float[Tensor, "rank features"]
+
+
 def frechet_distance(
     first: Float[Tensor, "first features"], second: Float[Tensor, "second features"]
 ) -> float:
@@ -46,12 +53,7 @@ def frechet_distance(
     Raises:
         ValueError: fewer than two samples, or features that are not finite.
     """
-    mean_1, root_1 = _gaussian(first)
-    mean_2, root_2 = _gaussian(second)
-    traces = root_1.square().sum() + root_2.square().sum()
-    cross = torch.linalg.svdvals(root_1 @ root_2.T).sum()
-    distance = (mean_1 - mean_2).square().sum() + traces - 2 * cross
-    return max(float(distance), 0.0)
+    return _apart(_gaussian(first), _gaussian(second))
 
 
 def frechet_ratio(
@@ -79,24 +81,52 @@ def frechet_ratio(
         ValueError: fewer than two generated images or than two real ones a side, real images all
             alike, or not as many patients as real images.
     """
+    return frechet_ratios(generated[None], real, patients, draws, seed)[0]
+
+
+def frechet_ratios(
+    sets: Float[Tensor, "sets generated features"],
+    real: Float[Tensor, "real features"],
+    patients: Sequence[Hashable] | None = None,
+    draws: int = 100,
+    seed: int = 0,
+) -> list[FrechetRatio]:
+    """Return the `frechet_ratio` of several sets of as many images, the real ones drawn once.
+
+    Args:
+        sets: features of each set of generated images.
+        real: as there.
+        patients: likewise.
+        draws: likewise.
+        seed: likewise.
+
+    Raises:
+        ValueError: as there.
+    """
     groups = range(len(real)) if patients is None else patients
-    n = size_of_draws(len(generated), len(real), groups)
-    ours, theirs = 0.0, 0.0
-    for chosen, first, second in draws_beside(len(generated), groups, n, draws, seed):
-        ours += frechet_distance(generated[chosen], real[first]) / draws
-        theirs += frechet_distance(real[second], real[first]) / draws
+    n = size_of_draws(sets.shape[1], len(real), groups)
+    ours, theirs = [0.0] * len(sets), 0.0
+    for chosen, first, second in draws_beside(sets.shape[1], groups, n, draws, seed):
+        fitted = _gaussian(real[first])
+        theirs += _apart(_gaussian(real[second]), fitted) / draws
+        for place, generated in enumerate(sets):
+            ours[place] += _apart(_gaussian(generated[chosen]), fitted) / draws
     if theirs == 0:
         raise ValueError(
             "expected real images with features that differ, got the same features for all; "
             "check the network."
         )
-    return FrechetRatio(ours / theirs, ours, theirs, n)
+    return [FrechetRatio(distance / theirs, distance, theirs, n) for distance in ours]
 
 
-def _gaussian(
-    features: Features,
-) -> tuple[Float[Tensor, " features"], Float[Tensor, "rank features"]]:
-    """Return the mean, and a matrix A of few rows with A^T A the sample covariance."""
+def _apart(first: _Gaussian, second: _Gaussian) -> float:
+    traces = first.root.square().sum() + second.root.square().sum()
+    cross = torch.linalg.svdvals(first.root @ second.root.T).sum()
+    distance = (first.mean - second.mean).square().sum() + traces - 2 * cross
+    return max(float(distance), 0.0)
+
+
+def _gaussian(features: Features) -> _Gaussian:
     if len(features) < 2:
         raise ValueError(
             f"expected at least 2 samples for a covariance, got {len(features)}; pass more."
@@ -106,4 +136,4 @@ def _gaussian(
     exact = features.detach().double().cpu()
     mean = exact.mean(0)
     centred = (exact - mean) / (len(exact) - 1) ** 0.5
-    return mean, torch.linalg.qr(centred, mode="r").R
+    return _Gaussian(mean, torch.linalg.qr(centred, mode="r").R)

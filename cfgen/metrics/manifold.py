@@ -106,15 +106,38 @@ def coverage(
         ValueError: not more than `NEIGHBOURS` images a side, or not as many patients as real
             images.
     """
+    return coverages(generated[None], real, patients, draws, seed)[0]
+
+
+def coverages(
+    sets: Float[Tensor, "sets generated features"],
+    real: Float[Tensor, "real features"],
+    patients: Sequence[Hashable] | None = None,
+    draws: int = 20,
+    seed: int = 0,
+) -> list[Coverage]:
+    """Return the `coverage` of several sets of as many images, the real ones drawn once.
+
+    Args:
+        sets: features of each set of generated images.
+        real: as there.
+        patients: likewise.
+        draws: likewise.
+        seed: likewise.
+
+    Raises:
+        ValueError: as there.
+    """
     groups = range(len(real)) if patients is None else patients
-    n = size_of_draws(len(generated), len(real), groups)
-    ours, theirs = [], []
-    for chosen, first, second in draws_beside(len(generated), groups, n, draws, seed):
-        ours.append(precision_recall(generated[chosen], real[first]))
-        theirs.append(precision_recall(real[second], real[first]))
-    means = torch.tensor([ours, theirs], dtype=torch.float64).mean(1)
-    (precision, recall), (real_precision, real_recall) = means.tolist()
-    return Coverage(precision, recall, real_precision, real_recall, n)
+    n = size_of_draws(sets.shape[1], len(real), groups)
+    found = []
+    for chosen, first, second in draws_beside(sets.shape[1], groups, n, draws, seed):
+        compared = (*sets[:, chosen], real[second])
+        found.append([precision_recall(one, real[first]) for one in compared])
+    *ours, (real_precision, real_recall) = torch.tensor(found, dtype=torch.float64).mean(0).tolist()
+    return [
+        Coverage(precision, recall, real_precision, real_recall, n) for precision, recall in ours
+    ]
 
 
 def _lie_among(

@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cfgen.digests import digest_of
 from cfgen.models.classifier import Classifier, wrap_network
 from cfgen.models.description import SUFFIXES, Description, read_description
 from cfgen.models.foreign import Foreign, build
@@ -128,8 +129,7 @@ def adapted_hash(path: Path) -> str:
     described = read_description(path)
     digest = hashlib.sha256(path.read_bytes())
     if described.file is not None:
-        with described.file.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(digest_of(described.file))
     else:
         state = build(described).network.state_dict()
         # Cloned, for safetensors refuses tensors that share their memory.

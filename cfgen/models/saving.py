@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,8 @@ import torch
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors import SafetensorError
 from torch import nn
+
+from cfgen.digests import digest_of
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -70,4 +71,4 @@ def save_half(model: ModelMixin, path: Path) -> None:
 
 def weights_hash(path: Path) -> str:
     """Sha256 of a saved model's weights, in hexadecimal."""
-    return hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
+    return digest_of(path / WEIGHTS).hex()

@@ -15,7 +15,7 @@ from cfgen.metrics import kmeans, mean_pairwise_cosine, silhouette
 from cfgen.types import Image, Images
 from evaluation.audit.lines import Line, plain
 from evaluation.batches import batches
-from evaluation.figures import DIVERGING, SMALL, TEXT
+from evaluation.figures.style import DIVERGING, SMALL, TEXT, literal
 from evaluation.runs import Run
 from evaluation.summary import attempted, target_of
 
@@ -87,7 +87,7 @@ def pattern_figure(found: Sequence[Pattern]) -> Figure:
             # Each on a scale of its own: a mean over many is much fainter than one of a few.
             end = float(picture.abs().max()) or 1e-3
             panel.imshow(picture[0].numpy(), cmap=DIVERGING, vmin=-end, vmax=end)
-            panel.set_title(f"{title}\nends at {end:.3f}".replace("$", r"\$"), fontsize=SMALL)
+            panel.set_title(literal(f"{title}\nends at {end:.3f}"), fontsize=SMALL)
     figure.suptitle("red: brighter, blue: darker", fontsize=TEXT)
     return figure
 

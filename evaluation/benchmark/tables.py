@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from evaluation.definitions import describe
-from evaluation.figures import SMALL, TEXT, legend_below, quiet
+from evaluation.figures.style import BLUE, SKY, SMALL, TEXT, VERMILLION, legend_below, quiet
 from evaluation.tables import Cell, csv_text, interval, markdown
 
 MEASURES = (
@@ -25,7 +25,7 @@ MEASURES = (
 ON_MARKER, MARKER_AREA = "on_marker", "marker_area"
 _MARKER = {ON_MARKER: "change on the marker", MARKER_AREA: "the marker's area"}
 _DRAWN = ("energy_in_opacity", "iou_opacity", "pointing_opacity", "ssim_truth", ON_MARKER)
-_COLOURS = ("#0072b2", "#56b4e9", "#d55e00")
+_COLOURS = (BLUE, SKY, VERMILLION)
 
 
 class Score(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cfgen.metrics import Estimate, estimate, pareto_front
-from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, quiet
+from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, literal, quiet
 from evaluation.measured import Measured
 from evaluation.measures.distances import in_network
 from evaluation.runs import Row
@@ -103,7 +103,7 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
     for one in points:
         across, up = one.proximity.mean, one.validity.mean
         axes.annotate(
-            one.name.replace("$", r"\$"),
+            literal(one.name),
             (across, up),
             xytext=(6, 5),
             textcoords="offset points",

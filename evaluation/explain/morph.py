@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from cfgen.explanation import Explanation
 from cfgen.models.bundle import Bundle
 from evaluation.explain.response import images_at
+from evaluation.pages import grey_levels
 
 Frames = list[UInt8[np.ndarray, "height width"]]
 
@@ -35,8 +36,7 @@ def frames(found: Explanation, bundle: Bundle) -> Frames:
     images = images_at(found, bundle, strengths)
     drawn = []
     for image, strength in zip(images, strengths, strict=True):
-        grey = (image[0].cpu().numpy() * 255).round().astype(np.uint8)
-        drawn.append(_with_bar(_enlarged(grey), strength))
+        drawn.append(_with_bar(_enlarged(grey_levels(image)), strength))
     return drawn
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
-from PIL import Image as Picture
 
 from cfgen.types import Image
 from evaluation.explain import words
@@ -22,10 +17,13 @@ from evaluation.explain.lines import Line, outline, strongest
 from evaluation.explain.plots import speaker
 from evaluation.explain.response import SHOWN, STRENGTHS, Response
 from evaluation.explain.text import JUDGES_NOTE, draws, evidence, size_of_change
-from evaluation.figures import DIVERGING
+from evaluation.figures.style import DIVERGING
+from evaluation.pages import as_data, environment, grey_levels, webp
 
 WIDTH, HEIGHT, _ABOVE, _BELOW = 700, 190, 10, 34
 """Of the curve, in units of its drawing."""
+_TEMPLATES = Path(__file__).parent / "templates"
+_QUALITY = 90
 
 
 class Curve(NamedTuple):
@@ -50,44 +48,37 @@ def page(case: Case, moving: bytes) -> str:
     size = case.found.factual.shape[-2:]
     brighter, darker = strongest(case.change)
     layers = case.leading_layers(10)
-    return _template().render(
-        kicker=words.KICKER,
-        case=case,
-        found=case.found,
-        words=words,
-        verdict=heading,
-        reasons=told,
-        size=size,
-        factual=_grey(case.found.factual),
-        image=_grey(case.found.counterfactual),
-        change=_coloured(case.change, case.limit),
-        moving=_uri(moving),
-        brighter=_path(brighter),
-        darker=_path(darker),
-        lungs=_path(outline(case.lungs)) if case.lungs is not None else "",
-        stops=[to_hex(colormaps[DIVERGING](k / 10)) for k in range(11)],
-        strip=_strip(case.response),
-        curves=_curves(case.response),
-        threshold=_y(case.response.threshold),
-        frame={"width": WIDTH, "height": HEIGHT, "below": _BELOW, "one": _x(1.0), "y": _y},
-        layers=layers,
-        most=max((layer.relative for layer in layers), default=0) or 1,
-        evidence=evidence(case),
-        draws=_drawn(case),
-        judges_note=JUDGES_NOTE,
-        size_of_change=size_of_change(case),
+    return (
+        environment(_TEMPLATES)
+        .get_template("explanation.html.j2")
+        .render(
+            kicker=words.KICKER,
+            case=case,
+            found=case.found,
+            words=words,
+            verdict=heading,
+            reasons=told,
+            size=size,
+            factual=_grey(case.found.factual),
+            image=_grey(case.found.counterfactual),
+            change=_coloured(case.change, case.limit),
+            moving=as_data(moving, "webp"),
+            brighter=_path(brighter),
+            darker=_path(darker),
+            lungs=_path(outline(case.lungs)) if case.lungs is not None else "",
+            stops=[to_hex(colormaps[DIVERGING](k / 10)) for k in range(11)],
+            strip=_strip(case.response),
+            curves=_curves(case.response),
+            threshold=_y(case.response.threshold),
+            frame={"width": WIDTH, "height": HEIGHT, "below": _BELOW, "one": _x(1.0), "y": _y},
+            layers=layers,
+            most=max((layer.relative for layer in layers), default=0) or 1,
+            evidence=evidence(case),
+            draws=_drawn(case),
+            judges_note=JUDGES_NOTE,
+            size_of_change=size_of_change(case),
+        )
     )
-
-
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("explanation.html.j2")
 
 
 def _drawn(case: Case) -> list[dict[str, str]]:
@@ -141,19 +132,10 @@ def _path(lines: Sequence[Line]) -> str:
 
 
 def _grey(image: Image) -> str:
-    return _encoded((image[0].cpu().numpy() * 255).round().astype(np.uint8))
+    return webp(grey_levels(image), quality=_QUALITY)
 
 
 def _coloured(change: Image, limit: float) -> str:
     share = (change[0].cpu().numpy() / limit + 1) / 2
-    return _encoded((colormaps[DIVERGING](share)[..., :3] * 255).round().astype(np.uint8))
-
-
-def _encoded(pixels: UInt8[np.ndarray, "height width *rgb"]) -> str:
-    buffer = io.BytesIO()
-    Picture.fromarray(pixels).save(buffer, "WEBP", quality=90)
-    return _uri(buffer.getvalue())
-
-
-def _uri(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+    coloured = (colormaps[DIVERGING](share)[..., :3] * 255).round().astype(np.uint8)
+    return webp(coloured, quality=_QUALITY)

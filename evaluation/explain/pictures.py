@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from evaluation import figures
 from evaluation.explain.case import Case
 from evaluation.explain.plots import draw_change, draw_contours, draw_curve, draw_strip
-from evaluation.figures import SMALL, legend_below
+from evaluation.figures.style import SMALL, legend_below
 
 
 def change_figure(case: Case) -> Figure:

@@ -14,10 +14,21 @@ from cfgen.types import Image
 from evaluation.explain.case import Case
 from evaluation.explain.lines import BRIGHTER, DARKER, LUNGS, Line, outline, strongest
 from evaluation.explain.response import SHOWN, STRENGTHS, Response
-from evaluation.figures import AFTER, DIVERGING, SMALL, quiet
+from evaluation.figures.style import (
+    AFTER,
+    DIVERGING,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    SMALL,
+    VERMILLION,
+    literal,
+    quiet,
+)
 
-JUDGES = ("#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Colours of the judges' lines (Okabe and Ito 2008), safe for the common colour blindnesses."""
+JUDGES = (VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+"""Colours of the judges' lines."""
 DASHES = ((4, 1.5), (1.5, 1.5), (6, 1.5, 1.5, 1.5), (3, 3), (8, 3))
 _WIDE = STRENGTHS[1] - STRENGTHS[0]
 
@@ -39,7 +50,7 @@ def printable(text: str) -> str:
     """Return a text with what the font cannot show as question marks, and no mathematics."""
     font = get_font(findfont("DejaVu Sans"))
     shown = (c if c == "\n" or font.get_char_index(ord(c)) else "?" for c in text)
-    return "".join(shown).replace("$", r"\$")
+    return literal("".join(shown))
 
 
 def draw_image(axes: Axes, image: Image, title: str = "") -> None:

@@ -23,7 +23,7 @@ from evaluation.explain.plots import (
     speaker,
 )
 from evaluation.explain.text import evidence, size_of_change
-from evaluation.figures import SMALL
+from evaluation.figures.style import SMALL
 
 A4 = (8.27, 11.69)
 _LEFT, _WIDE, _LINE = 0.62, 7.03, 0.165

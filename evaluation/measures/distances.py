@@ -30,8 +30,7 @@ def distances(taken: Taken, real: Mapping[str, Seen]) -> dict[str, dict]:
             seen = real.get(target)
             if seen is None or view not in seen.features:
                 continue
-            before, after = features[:, places]
-            measured = _compared(before, after, seen.features[view], seen.patients)
+            measured = _compared(features[:, places], seen.features[view], seen.patients)
             for measure, values in measured.items():
                 found[measure].setdefault(view, {})[target] = values
     return found
@@ -43,27 +42,25 @@ def in_network(found: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
 
 
 def _compared(
-    before: Float[Tensor, "samples units"],
-    after: Float[Tensor, "samples units"],
+    pairs: Float[Tensor, "2 samples units"],
     real: Float[Tensor, "real units"],
     patients: Sequence[str],
 ) -> dict[str, dict]:
     """Hold factuals and counterfactuals against the real images of their target."""
-    n = min(len(after), largest_draw(patients))
+    n = min(pairs.shape[1], largest_draw(patients))
+    before, after = pairs
     found: dict[str, dict] = {}
     if n >= 2:
-        found["frechet"] = {
-            **metrics.frechet_ratio(after, real, patients)._asdict(),
-            "ratio_factual": metrics.frechet_ratio(before, real, patients).ratio,
-        }
+        factual, ours = metrics.frechet_ratios(pairs, real, patients)
+        found["frechet"] = {**ours._asdict(), "ratio_factual": factual.ratio}
         found["kernel"] = {
             **metrics.kernel_comparison(after, real, patients)._asdict(),
             "factual": metrics.kernel_distance(before, real),
         }
     if n > NEIGHBOURS:
-        unchanged = metrics.coverage(before, real, patients)
+        unchanged, ours = metrics.coverages(pairs, real, patients)
         found["coverage"] = {
-            **metrics.coverage(after, real, patients)._asdict(),
+            **ours._asdict(),
             "precision_factual": unchanged.precision,
             "recall_factual": unchanged.recall,
         }

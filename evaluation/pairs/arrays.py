@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
-from cfgen.data.duplicates import digest_of
+from cfgen.digests import digest_of
 from cfgen.types import Image
 from evaluation.pairs.folder import COLUMNS, SIDES, Pair, Pairs, both, checked
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from cfgen.data.duplicates import digest_of
 from cfgen.data.files import SUFFIXES, read_image
 from cfgen.data.pixels import UnreadableImage, check_values, refuse
+from cfgen.digests import digest_of
 from cfgen.types import Image
 
 SIDES = ("factual", "counterfactual")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.figures import SMALL, TEXT, legend_below, quiet
+from evaluation.figures.style import OKABE_ITO, SMALL, TEXT, legend_below, literal, quiet, save
 from evaluation.measured import Measured
-from evaluation.writing import make_folder, write_file
 
 SINGLE, DOUBLE = 85 / 25.4, 175 / 25.4
 """Widths of one column and of two, in inches."""
-COLOURS = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#f0e442",
-)  # fmt: skip
-"""Of the runs, in order: those of Okabe and Ito (2008), safe for the common colour blindnesses."""
+COLOURS = OKABE_ITO
+"""Of the runs, in order."""
 
 
 def bars(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> Figure:
@@ -45,8 +40,8 @@ def bars(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> Figur
     measures = {"valid": "valid", **{f"judge_{name}_follows": name for name in judges}}
     for axes, target in zip(panels, targets, strict=False):
         _bars(axes, runs, list(measures), (subset, target))
-        axes.set_title(f"to {_plain(target)}", fontsize=TEXT)
-        names = [_plain(name) for name in measures.values()]
+        axes.set_title(f"to {literal(target)}", fontsize=TEXT)
+        names = [literal(name) for name in measures.values()]
         axes.set_xticks(range(len(names)), names, fontsize=SMALL)
         if sum(map(len, names)) > 30:
             axes.tick_params("x", labelrotation=30)
@@ -72,9 +67,9 @@ def frontier(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> F
             if across and up and None not in (across["mean"], up["mean"]):
                 axes.errorbar(
                     across["mean"], up["mean"], *([[a], [b]] for a, b in map(_ends, (up, across))),
-                    fmt="o", markersize=4.5, color=colour, elinewidth=0.8, label=_plain(run.name),
+                    fmt="o", markersize=4.5, color=colour, elinewidth=0.8, label=literal(run.name),
                 )  # fmt: skip
-        axes.set_title(f"to {_plain(target)}", fontsize=TEXT)
+        axes.set_title(f"to {literal(target)}", fontsize=TEXT)
         axes.set_xlabel("mean SSIM to the factual", fontsize=TEXT)
         axes.set_ylim(-0.05, 1.05)
         axes.locator_params("x", nbins=5)
@@ -85,19 +80,13 @@ def frontier(runs: Sequence[Measured], targets: Sequence[str], subset: str) -> F
 
 
 def write(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as NAME.pdf, its letters embedded as TrueType, and NAME.png, 300 dots an inch.
+    """Write a figure as NAME.pdf and NAME.png, 300 dots an inch.
 
     Raises:
         ValueError: the folder cannot be written.
     """
-    make_folder(folder)
-    # The date would make each writing another file.
-    undated = {"pdf": {"CreationDate": None}, "png": {}}
-    with rc_context({"pdf.fonttype": 42, "axes.linewidth": 0.6}):
-        for suffix, metadata in undated.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=300, metadata=metadata)
-            write_file(folder / f"{name}.{suffix}", buffer.getvalue())
+    for suffix in (".pdf", ".png"):
+        save(figure, folder / f"{name}{suffix}", dpi=300)
 
 
 def resized(figure: Figure, width: float) -> Figure:
@@ -138,7 +127,7 @@ def _bars(
         # The edge is what can be seen of a share of none.
         axes.bar(
             places, means, width=0.85 * wide, color=COLOURS[nth], edgecolor=COLOURS[nth],
-            linewidth=0.8, label=_plain(run.name),
+            linewidth=0.8, label=literal(run.name),
         )  # fmt: skip
         axes.errorbar(
             places, means, ends, fmt="none", ecolor="#333333", elinewidth=0.7, capsize=1.5,
@@ -155,7 +144,3 @@ def _ends(one: Mapping[str, float | None]) -> tuple[float, float]:
     if mean is None or low is None or high is None:
         return 0.0, 0.0
     return max(0.0, mean - low), max(0.0, high - mean)
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")

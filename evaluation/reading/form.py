@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image as Picture
 
 from cfgen.types import Image
+from evaluation.pages import as_data, environment, grey_levels
 from evaluation.reading.answers import CONFIDENCES
 from evaluation.reading.key import number_of
 from evaluation.writing import make_folder, write_file
 
+_TEMPLATES = Path(__file__).parent / "templates"
 FORM = Path("form/reading.html")
 KEYS = "QWETYUIOP"
 """Letters that stand for the findings; R and A stand for real and altered."""
@@ -35,22 +35,19 @@ def write_form(folder: Path, images: Sequence[Image], classes: Sequence[str], st
     Raises:
         ValueError: the folder cannot be written.
     """
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     keys = [KEYS[place] if place < len(KEYS) else "" for place in range(len(classes))]
-    page = environment.get_template("reading.html.j2").render(
-        study=study,
-        findings=list(zip(classes, keys, strict=True)),
-        confidences=CONFIDENCES,
-        films=[
-            {"item": number_of(place), "source": _data_uri(image)}
-            for place, image in enumerate(images, start=1)
-        ],
+    page = (
+        environment(_TEMPLATES)
+        .get_template("reading.html.j2")
+        .render(
+            study=study,
+            findings=list(zip(classes, keys, strict=True)),
+            confidences=CONFIDENCES,
+            films=[
+                {"item": number_of(place), "source": as_data(png(image), "png")}
+                for place, image in enumerate(images, start=1)
+            ],
+        )
     )
     make_folder((folder / FORM).parent)
     write_file(folder / FORM, page)
@@ -60,10 +57,5 @@ def write_form(folder: Path, images: Sequence[Image], classes: Sequence[str], st
 def png(image: Image) -> bytes:
     """Return an image in [0, 1] as an 8-bit grey PNG file without metadata."""
     buffer = io.BytesIO()
-    pixels = (image[0].clamp(0, 1) * 255).round().byte().cpu().numpy()
-    Picture.fromarray(pixels).save(buffer, "PNG")
+    Picture.fromarray(grey_levels(image)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _data_uri(image: Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")

@@ -11,15 +11,15 @@ import base64
 import hashlib
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.environment import TemplateStream
 from markupsafe import Markup
 
+from evaluation.pages import COMMON, environment
 from evaluation.report.numbers import table_of
 from evaluation.sections import tables
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("tokens", "page", "cases", "viewer", "narrow")
+_STYLES = ("base", "tokens", "page", "cases", "viewer", "narrow")
 _SCRIPTS = ("data", "filters", "list", "stage", "viewer", "main")
 
 
@@ -29,18 +29,12 @@ def page_of(**values: object) -> TemplateStream:
     Args:
         values: what the template names; one that lacks is an error while it is written.
     """
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"table_of": table_of, "tables": tables}
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    pages = environment(_TEMPLATES)
+    pages.globals |= {"table_of": table_of, "tables": tables}
+    pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     style = _joined(_STYLES, "css")
     script = _joined(_SCRIPTS, "js")
-    return environment.get_template("report.html.j2").stream(
+    return pages.get_template("report.html.j2").stream(
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
@@ -50,7 +44,8 @@ def page_of(**values: object) -> TemplateStream:
 
 
 def _joined(names: tuple[str, ...], suffix: str) -> str:
-    files = (_TEMPLATES / f"{name}.{suffix}" for name in names)
+    folders = {"base": COMMON}
+    files = (folders.get(name, _TEMPLATES) / f"{name}.{suffix}" for name in names)
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

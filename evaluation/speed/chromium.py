@@ -1,36 +1,38 @@
-"""A headless Chromium, driven over its DevTools protocol: to look at a page as a reader does."""
+"""A headless Chromium, driven over its DevTools protocol: to look at a page as a reader does.
+
+It is told what to do through a pipe, so no port is opened and no package needed.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
+import os
+import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import ProxyHandler, build_opener
 
-from websockets.sync.client import ClientConnection, connect
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CODES = {"ArrowLeft": 37, "ArrowRight": 39}
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CODES = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13}
 """Codes of keys that are no letters."""
 PATIENCE = 60.0
 """Seconds to wait for anything: much longer than it takes, since machines are shared."""
+_THERE = "document.readyState === 'complete' && location.protocol === 'file:'"
 _FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--remote-debugging-pipe",
+)  # fmt: skip
+_PLUMBING = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
+    "os.execv(sys.argv[3], sys.argv[3:])"
 )
+"""The browser reads what it is asked from file 3 and answers into file 4."""
 
 
 def find_chromium() -> str | None:
@@ -41,14 +43,21 @@ def find_chromium() -> str | None:
 class Tab:
     """One page of a browser.
 
+    Args:
+        to: descriptor of the pipe to the browser.
+        back: of the one back.
+
     Attributes:
         events: what the browser told unasked, in order: requests, messages, errors.
     """
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._count = 0
+    def __init__(self, to: int, back: int) -> None:
+        self._to, self._back, self._rest, self._count = to, back, b"", 0
+        self._session: dict[str, str] = {}
         self.events: list[dict] = []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.ask(f"{domain}.enable")
 
@@ -56,22 +65,33 @@ class Tab:
         """Send a command of the DevTools protocol; return its result.
 
         Raises:
-            RuntimeError: the browser refuses it.
+            RuntimeError: the browser refuses it, or ended.
+            TimeoutError: it does not answer.
         """
         self._count += 1
         number = self._count
-        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            told = json.loads(self._socket.recv(timeout=PATIENCE))
-            if told.get("id") != number:
-                self.events.append(told)
-            elif "error" in told:
-                raise RuntimeError(f"{method}: {told['error']['message']}")
-            else:
-                return told["result"]
+        asked = {"id": number, "method": method, "params": parameters, **self._session}
+        os.write(self._to, json.dumps(asked).encode() + b"\0")
+        while (told := self._next()).get("id") != number:
+            self.events.append(told)
+        if "error" in told:
+            raise RuntimeError(f"{method}: {told['error']['message']}")
+        return told["result"]
 
-    def open(self, path: Path, ready: str) -> None:
-        """Open a file and wait until an expression of it is true."""
+    def _next(self) -> dict:
+        """Return the next message."""
+        while b"\0" not in self._rest:
+            if not select.select([self._back], [], [], PATIENCE)[0]:
+                raise TimeoutError(f"expected an answer within {PATIENCE:.0f} s")
+            read = os.read(self._back, 1 << 16)
+            if not read:
+                raise RuntimeError("expected an answer, got the end of the browser")
+            self._rest += read
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, path: Path, ready: str = _THERE) -> None:
+        """Open a file and wait until an expression of it is true: by default, that it is there."""
         self.ask("Page.navigate", url=path.resolve().as_uri())
         self.wait(ready)
 
@@ -94,16 +114,25 @@ class Tab:
         Raises:
             TimeoutError: it never is.
         """
-        _until(lambda: self.run(f"Boolean({expression})"), expression)
+        end = time.monotonic() + PATIENCE
+        while not self.run(f"Boolean({expression})"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"expected within {PATIENCE:.0f} s: {expression}")
+            time.sleep(0.02)
 
     def press(self, key: str, *, down: bool = True, up: bool = True) -> None:
         """Press a key and let it go, or one of the two."""
-        text = {"text": key} if len(key) == 1 else {}
-        code = {"windowsVirtualKeyCode": CODES.get(key) or ord(key.upper())}
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        code = CODES.get(key) or ord(key.upper())
+        told = {"key": key, "windowsVirtualKeyCode": code}
         if down:
-            self.ask("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code)
+            self.ask("Input.dispatchKeyEvent", type="keyDown", text=text, **told)
         if up:
-            self.ask("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
+            self.ask("Input.dispatchKeyEvent", type="keyUp", **told)
+
+    def write(self, text: str) -> None:
+        """Write into what has the focus."""
+        self.ask("Input.insertText", text=text)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Move the mouse, or press or release its left button: mouseMoved, mousePressed, ..."""
@@ -136,10 +165,6 @@ class Tab:
             mobile=False,
         )
 
-    def screenshot(self, path: Path) -> None:
-        """Save what is in the window as PNG."""
-        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))
-
 
 @contextmanager
 def chromium(program: str) -> Iterator[Tab]:
@@ -148,35 +173,23 @@ def chromium(program: str) -> Iterator[Tab]:
     Args:
         program: its path, as `find_chromium` returns it.
     """
+    ours, theirs = os.pipe(), os.pipe()
     # The browser may still write into its profile when it is told to end.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        ends = (ours[0], theirs[1])
+        command = [sys.executable, "-c", _PLUMBING, *map(str, ends), program, *_FLAGS]
         browser = subprocess.Popen(  # noqa: S603
-            [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [*command, f"--user-data-dir={profile}"],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        for end in ends:
+            os.close(end)
         try:
-            with connect(_address(Path(profile)), max_size=None, proxy=None) as socket:
-                yield Tab(socket)
+            yield Tab(ours[1], theirs[0])
         finally:
             browser.terminate()
             browser.wait(PATIENCE)
-
-
-def _address(profile: Path) -> str:
-    """Return the address of the browser's first page, once it says so in its profile."""
-    port = profile / "DevToolsActivePort"
-    _until(lambda: port.is_file() and port.read_text().count("\n"), "a browser that listens")
-    address = f"http://127.0.0.1:{port.read_text().splitlines()[0]}/json/list"
-    # Whatever proxy the environment names, the browser is on this machine.
-    with build_opener(ProxyHandler({})).open(address, timeout=PATIENCE) as answer:
-        pages = json.load(answer)
-    return next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-
-
-def _until(test: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not test():
-        if time.monotonic() > end:
-            raise TimeoutError(f"expected within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.02)
+            for end in (ours[1], theirs[0]):
+                os.close(end)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.figures import AFTER, BEFORE, SMALL, TEXT, legend_below, quiet
+from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, VERMILLION, legend_below, quiet
 from evaluation.measured import Measured
 from evaluation.summary import CORRECT
 
 FOLLOW = "panel_follows"
-_COLOURS = (AFTER, "#d55e00")
+_COLOURS = (AFTER, VERMILLION)
 """Blue and vermilion: they differ in lightness, and for the common colour blindnesses too."""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from cfgen.digests import digest_of
 from cfgen.models.bundle import find_bundle, find_judges, model_hash
 from cfgen.verdict import FILE
 from evaluation.measured import Measured, read_measured
@@ -75,7 +75,7 @@ def _stamp(run: Run, judges: Path | None) -> dict:
     verdict = find_bundle(run.config["bundle"]) / FILE
     return {
         "samples": len(run.samples),
-        "verdict": hashlib.sha256(verdict.read_bytes()).hexdigest() if verdict.is_file() else None,
+        "verdict": digest_of(verdict).hex() if verdict.is_file() else None,
         "judges": {name: model_hash(one) for name, one in asked.items()},
         "cfgen": version("cfgen"),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cfgen.verdict import Verdict, VerdictModel
-from evaluation import figures
+from evaluation.figures.style import AFTER, BEFORE
 from evaluation.tables import markdown, number
 from evaluation.verdicts.fit import RISK, Odds, RiskPoint
 
@@ -110,14 +110,14 @@ def curve_figure(curve: Sequence[RiskPoint], n: int, told: dict) -> Figure:
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axes = figure.subplots()
     coverage = [point.decided / n for point in curve]
-    axes.plot(coverage, [point.wrong / point.decided for point in curve], color=figures.AFTER)
+    axes.plot(coverage, [point.wrong / point.decided for point in curve], color=AFTER)
     if told["risk"] is not None:
-        axes.scatter([told["coverage"]], [told["risk"]], color=figures.AFTER, s=36, zorder=3)
+        axes.scatter([told["coverage"]], [told["risk"]], color=AFTER, s=36, zorder=3)
         axes.annotate(
             "chosen", (told["coverage"], told["risk"]), xytext=(5, 5), textcoords="offset points"
         )
-    axes.axhline(RISK, color=figures.BEFORE, linewidth=1)
-    axes.axvline(AIM_COVERAGE, color=figures.BEFORE, linewidth=1)
+    axes.axhline(RISK, color=BEFORE, linewidth=1)
+    axes.axvline(AIM_COVERAGE, color=BEFORE, linewidth=1)
     axes.set_xlabel("share decided")
     axes.set_ylabel("share of these that is wrong")
     axes.set_xlim(0, 1.02)
