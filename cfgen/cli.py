@@ -11,52 +11,25 @@ from pathlib import Path
 from cfgen.allocation import keep_freed_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("", "train the classifier, a judge or the autoencoder of a bundle"),
     "search": ("evaluation.search:search", "search counterfactuals over a data set, as a run"),
-    "adopt": ("evaluation.adopt:adopt", "make a run of counterfactuals that another tool found"),
     "evaluate": ("evaluation.plausibility:evaluate_run", "measure a run, or another tool's pairs"),
-    "axioms": (
-        "evaluation.axioms.main:axioms",
-        "search again from a run's images: consistent?",
-    ),
-    "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
-    "verdict": (
-        "evaluation.verdicts.main:verdict",
-        "calibrate the verdicts on phantoms, or check them",
-    ),
-    "study": (
-        "evaluation.study.main:study",
-        "compare methods, controls and classifiers",
-    ),
-    "benchmark": (
-        "evaluation.benchmark.main:benchmark",
-        "score every method and saliency on phantoms, whose truth is known",
-    ),
-    "audit": (
-        "evaluation.audit.main:audit",
-        "audit the classifier of a run, from all of it",
-    ),
     "report": ("evaluation.report.main:report", "write a run as one HTML page"),
-    "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
+    "explain": ("evaluation.explain.main:explain", "explain one image, as pages and figures"),
+    "compare": ("evaluation.compare:compare", "put evaluated runs side by side"),
+    "axioms": ("evaluation.axioms.main:axioms", "search again from a run's images: consistent?"),
+    "audit": ("evaluation.audit.main:audit", "audit the model of a run, from all of it"),
     "gallery": ("evaluation.gallery:gallery", "draw the first cases of a run as one figure"),
-    "paper": (
-        "evaluation.paper.main:paper",
-        "figures, tables, methods and references of runs, as LaTeX",
-    ),
-    "reading": (
-        "evaluation.reading.main:reading",
-        "make a blinded reader study of a run, or score one",
-    ),
-    "dicom": (
-        "evaluation.captures:dicom",
-        "write the counterfactuals of a run as DICOM files",
-    ),
-    "explain": ("evaluation.explain.main:explain", "explain one image, with figures"),
-    "phantoms": (
-        "evaluation.phantoms:phantoms",
-        "write phantoms as image files, and their truth",
-    ),
+    "paper": ("evaluation.paper.main:paper", "write evaluated runs as LaTeX, with figures"),
+    "reading": ("evaluation.reading.main:reading", "make a blinded reader study, or score one"),
+    "dicom": ("evaluation.captures:dicom", "write a run's counterfactuals as DICOM files"),
+    "adopt": ("evaluation.adopt:adopt", "make a run of counterfactuals that another tool found"),
+    "sweep": ("evaluation.sweep:sweep", "search and evaluate at several weights of the distance"),
+    "study": ("evaluation.study.main:study", "compare methods, controls and classifiers"),
+    "benchmark": ("evaluation.benchmark.main:benchmark", "score methods and saliency on phantoms"),
+    "verdict": ("evaluation.verdicts.main:verdict", "calibrate the verdicts, or check them"),
+    "train": ("", "train a part of a bundle: classifier, judges, autoencoder, prior, ..."),
     "lungs": ("evaluation.lungs:lungs", "outline the lungs of films, and measure their areas"),
+    "phantoms": ("evaluation.phantoms:phantoms", "write phantoms as image files, and their truth"),
     "demo": ("evaluation.demo:demo", "search, evaluate and report on embedded phantoms"),
 }
 PARTS: dict[str, tuple[str, str]] = {
@@ -65,34 +38,31 @@ PARTS: dict[str, tuple[str, str]] = {
     "autoencoder": ("train.autoencoder:main", "the autoencoder (after the classifier)"),
     "prior": ("train.prior:main", "the generative prior of the autoencoder's codes"),
     "segmenter": ("train.segmenter:main", "the segmenter of the lungs"),
-    "familiarity": (
-        "train.familiarity:main",
-        "statistics that tell images unlike the training images",
-    ),
+    "familiarity": ("train.familiarity:main", "what tells images unlike the training images"),
     "measure": ("train.measure:main", "measure a bundle's models on a split, into their cards"),
 }
 POSITIONAL = {
-    "adopt": "pairs",
     "evaluate": "run",
-    "axioms": "run",
-    "compare": "runs",
-    "verdict": "runs",
-    "audit": "run",
     "report": "run",
+    "explain": "image",
+    "compare": "runs",
+    "axioms": "run",
+    "audit": "run",
     "gallery": "run",
     "paper": "run",
     "reading": "run",
     "dicom": "run",
-    "explain": "image",
+    "adopt": "pairs",
+    "verdict": "runs",
 }
 SEVERAL = {
     "runs": "folders of evaluated runs",
     "pairs": "a folder DIR/{factual,counterfactual}, an .npz or .safetensors file, or two .npy",
 }
 LISTED = {
+    "report": ("beside", "other runs over the same images, to stand beside each case"),
     "paper": ("beside", "other runs over the same images, to be compared"),
     "reading": ("score", "files of answers; the study's folder in the place of the run"),
-    "report": ("beside", "other runs over the same images, to stand beside each case"),
 }
 """Options that take several paths, by command."""
 INTERRUPTED = 130
