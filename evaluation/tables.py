@@ -26,6 +26,8 @@ _LATEX = {
     "λ": r"$\lambda$",
 }
 
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~^$@])")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _MINUS = re.compile(r"(?<![\w.])-(?=[.\d])")
 
 
@@ -140,7 +142,16 @@ def latex(
 
 
 def _markdown_cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _TAG.sub(r"\\<", text.replace("|", "\\|").replace("\n", " "))
+
+
+def markdown_text(text: str) -> str:
+    r"""Escape what Markdown or HTML within it would take for markup; control characters go, too.
+
+    >>> print(markdown_text("<b>a_b</b>"))
+    \<b\>a\_b\</b\>
+    """
+    return _MARKUP.sub(r"\\\1", _printable(text))
 
 
 def latex_text(text: str) -> str:
@@ -149,8 +160,11 @@ def latex_text(text: str) -> str:
     >>> print(latex_text("50% of a_b"))
     50\% of a\_b
     """
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return "".join(_LATEX.get(letter, letter) for letter in plain)
+    return "".join(_LATEX.get(letter, letter) for letter in _printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _latex_cell(text: str) -> str:

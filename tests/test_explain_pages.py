@@ -90,6 +90,8 @@ def test_the_page_needs_nothing_else_and_escapes_the_name(explained):
     assert "url(" not in text
     assert "default-src 'none'" in text
     assert HOSTILE in page.words
+    heading = (explained / "explanation.md").read_text(encoding="utf-8").splitlines()[0]
+    assert heading.startswith(r"# \<img src=x\> & \$x\$ \{\{ 7 \* 7 \}\} 胸.png: ")
     assert "light-dark(" in text
     assert "@media print" in text
 

@@ -7,7 +7,7 @@ import math
 from cfgen import metrics
 from evaluation.explain import words
 from evaluation.explain.case import Case
-from evaluation.tables import markdown
+from evaluation.tables import markdown, markdown_text
 
 JUDGES_NOTE = (
     "A judge that does not follow means that the change may be noise that only this classifier "
@@ -20,16 +20,18 @@ def describe(case: Case) -> str:
     found = case.found
     heading, told = words.verdict(case)
     joint = " " if told.startswith("(") else ": "
-    lines = [f"# {case.name}: {found.outcome}", ""]
+    familiar = markdown_text(words.familiarity(case))
+    lines = [f"# {markdown_text(case.name)}: {found.outcome}", ""]
     if case.strange:
-        lines += [f"**{words.familiarity(case)}**", ""]
+        lines += [f"**{familiar}**", ""]
+    said = (words.answer(case), words.where(case), words.believe(case))
     lines += [
-        f"**{heading}**{joint}{told}.",
+        f"**{heading}**{joint}{markdown_text(told)}.",
         "",
-        f"{words.answer(case)} {words.where(case)} {words.believe(case)}",
+        markdown_text(" ".join(said)),
         "",
-        f"{words.searched(case)} For research, not for diagnosis. "
-        f"{words.CONVENTION}" + ("" if case.strange else f" {words.familiarity(case)}"),
+        f"{markdown_text(words.searched(case))} For research, not for diagnosis. "
+        f"{words.CONVENTION}" + ("" if case.strange else f" {familiar}"),
         "",
         _said(case),
         size_of_change(case),
@@ -48,18 +50,13 @@ def describe(case: Case) -> str:
 def _said(case: Case) -> str:
     """Table of what classifier and judges say before and after."""
     found = case.found
-    lines = [
-        "| | before | after |",
-        "|---|---|---|",
-        f"| classifier decides for | {found.decided_before} | {found.decided_after} |",
-    ]
-    for name, before, after in zip(
-        found.classes, found.before.tolist(), found.after.tolist(), strict=True
-    ):
-        lines.append(f"| p({name}) | {before:.3f} | {after:.3f} |")
-    for judge in case.response.opinions[1:]:
-        lines.append(f"| judge {judge.name} says | {judge.before} | {judge.after} |")
-    return "\n".join([*lines, ""])
+    rows = [("classifier decides for", found.decided_before, found.decided_after)]
+    p = zip(found.classes, found.before.tolist(), found.after.tolist(), strict=True)
+    rows += [(f"p({name})", f"{before:.3f}", f"{after:.3f}") for name, before, after in p]
+    judges = case.response.opinions[1:]
+    rows += [(f"judge {judge.name} says", judge.before, judge.after) for judge in judges]
+    columns = ("", "before", "after")
+    return markdown([dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def size_of_change(case: Case) -> str:

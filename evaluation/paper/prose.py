@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from evaluation.tables import latex_text
+from evaluation.tables import latex_text, markdown_text
 
 
 class Cite(tuple[str, ...]):
@@ -25,7 +25,6 @@ class Formula(NamedTuple):
 Prose = Sequence[str | Cite | Formula]
 """Pieces of a paragraph. Texts are plain: what they hold is escaped, never interpreted."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~^$@])")
 _OPENING = re.compile(r"(^|[\s(])'(?=\S)")
 
 
@@ -87,6 +86,4 @@ def _latex(piece: str | Cite | Formula) -> str:
 def _markdown(piece: str | Cite | Formula) -> str:
     if isinstance(piece, Cite):
         return f" [{'; '.join(f'@{key}' for key in piece)}]" if piece else ""
-    text = piece.plain if isinstance(piece, Formula) else piece
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return _MARKDOWN.sub(r"\\\1", plain)
+    return markdown_text(piece.plain if isinstance(piece, Formula) else piece)

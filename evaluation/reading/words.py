@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evaluation.reading.key import Key
 from evaluation.reading.scores import EVERYONE, Score
-from evaluation.tables import interval, markdown, p_value
+from evaluation.tables import interval, markdown, markdown_text, p_value
 
 _NOTE = (
     "AUC is of how sure readers are that an image is altered, from -5 to 5; accuracy is the mean "
@@ -30,7 +30,7 @@ def to_markdown(key: Key, scores: Sequence[Score], names: Sequence[str]) -> str:
     """
     whole = [one for one in scores if one.reader == EVERYONE]
     each = [one for one in scores if one.reader != EVERYONE]
-    who = f"{len(names)} reader{'s' * (len(names) != 1)} ({', '.join(names)})"
+    who = f"{len(names)} reader{'s' * (len(names) != 1)} ({', '.join(map(markdown_text, names))})"
     parts = [
         "# Reader study\n",
         f"{who}, {len(key.rows)} images.\n",
