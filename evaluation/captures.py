@@ -25,7 +25,7 @@ def dicom(run: Path, out: Path, keep_patient: bool = False) -> str:
 
     Args:
         run: the run's folder.
-        out: folder to write into; made where it is missing.
+        out: folder to write into, without DICOM files; made where it is missing.
         keep_patient: whether name, ID, birth date and sex are copied from the run's data, which
             are DICOM files then.
 
@@ -34,13 +34,19 @@ def dicom(run: Path, out: Path, keep_patient: bool = False) -> str:
 
     Raises:
         ValueError: there is no such run, it has no counterfactual that was reached, the patient
-            is to be kept and the data are no DICOM files, or `out` cannot be written.
+            is to be kept and the data are no DICOM files, or `out` cannot be written or holds
+            DICOM files already.
         ModuleNotFoundError: pydicom is not installed.
     """
     from cfgen.data.dicom_out import Series, write_secondary_capture  # needs an extra
 
     found = read_run(run)
     rows = {int(row["id"] or 0): row for row in found.samples}
+    if any(out.glob("*.dcm")):
+        raise ValueError(
+            f"expected a folder without DICOM files, got {out}, where two series would mix; name "
+            "another with --out."
+        )
     reached = [i for i, row in rows.items() if row["outcome"] == Outcome.REACHED]
     if not reached:
         raise ValueError(

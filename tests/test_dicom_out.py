@@ -187,6 +187,8 @@ def test_a_run_becomes_one_series_without_its_names(tmp_path):
         assert (
             re.search(rb"test/\d|p[1-4]\b", (tmp_path / "out" / row["file"]).read_bytes()) is None
         )
+    assert main(["dicom", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 2
+    assert [pydicom.dcmread(file) for file in files] == datasets
 
 
 def test_a_run_keeps_patients_where_its_data_are_dicom_files(tmp_path, source):

@@ -207,6 +207,14 @@ def test_bars_are_the_shares_of_the_summary(runs):
         assert heights == pytest.approx([share for share in shares if share is not None])
 
 
+def test_nobody_elses_latex_is_replaced(runs, tmp_path, capsys):
+    (tmp_path / "main.tex").write_text("my thesis")
+    assert main(["paper", str(runs[0]), "--out", str(tmp_path)]) == 2
+    assert "with main.tex of another origin" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["main.tex"]
+    assert (tmp_path / "main.tex").read_text() == "my thesis"
+
+
 def test_more_runs_than_colours_are_refused(runs):
     found = read_measured(runs[0])
     with pytest.raises(ValueError, match=r"at most 8 runs.*got 2 targets and 9 runs"):

@@ -68,8 +68,11 @@ def explain(
     rows = [layer._asdict() for layer in case.layers]
     write_file(out / "layers.csv", csv_text(rows, ("layer", "change", "relative")))
     write_file(out / "morph.webp", loop)
+    film = out / "morph.mp4"
     if morph.can_make_mp4():
-        write_file(out / "morph.mp4", morph.mp4(moving))
+        write_file(film, morph.mp4(moving))
+    else:
+        film.unlink(missing_ok=True)
     write_file(out / "explanation.html", page(case, loop))
     figures.save(sheet(case), out / "explanation.pdf")
     text = describe(case)
@@ -78,6 +81,7 @@ def explain(
 
 
 def _write_figures(case: Case, out: Path) -> None:
+    """Write the figures; none of an earlier image is left."""
     found = case.found
     drawn = {
         "panels.png": figures.panels(
@@ -89,6 +93,8 @@ def _write_figures(case: Case, out: Path) -> None:
     }
     if len(case.draws) > 1:
         drawn["draws.png"] = draws_figure(case)
+    else:
+        (out / "draws.png").unlink(missing_ok=True)
     for name, figure in drawn.items():
         figures.save(figure, out / name)
 

@@ -25,6 +25,7 @@ from evaluation.writing import make_folder, write_file
 
 SHOWN = 3
 """Runs whose counterfactuals there is room for in a row of the figure of cases."""
+_MARK = "% Made by cfgen paper, which replaces this folder's files: edit copies."
 _FRAME = r"""\documentclass[twocolumn]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -73,9 +74,10 @@ def paper(run: Path, beside: Sequence[Path] = (), out: Path = Path("paper"), row
 
     Raises:
         ValueError: a run is not evaluated or has other images, there are more runs than colours,
-            or `out` cannot be written.
+            or `out` cannot be written or holds LaTeX that is not of this command.
     """
     paths = [run, *beside]
+    _check_own(out)
     warnings = warnings_of(paths)
     runs = [replace(read_measured(path), name=name) for path, name in _named(paths).items()]
     shown = list(_figures(runs, rows))
@@ -96,11 +98,22 @@ def paper(run: Path, beside: Sequence[Path] = (), out: Path = Path("paper"), row
         "tables.tex": "\n".join(tables),
         "figures.tex": "\n".join(map(_latex_figure, shown)),
         "refs.bib": bibliography(prose.keys([*section, *measures])),
-        "main.tex": _FRAME,
+        "main.tex": f"{_MARK}\n{_FRAME}",
     }
     for name, content in contents.items():
         write_file(out / name, content)
     return text
+
+
+def _check_own(out: Path) -> None:
+    """Refuse to write among LaTeX files that somebody else wrote."""
+    frame = out / "main.tex"
+    theirs = sorted(path.name for path in out.glob("*.tex"))
+    if theirs and not (frame.is_file() and _MARK in frame.read_text(errors="replace")):
+        raise ValueError(
+            f"expected a new folder or one that `cfgen paper` wrote, got {out} with "
+            f"{', '.join(theirs[:3])} of another origin; name another with --out."
+        )
 
 
 def _paragraphs(section: Sequence[prose.Prose], form: Callable[[prose.Prose], str]) -> str:
