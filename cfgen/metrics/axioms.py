@@ -109,8 +109,8 @@ def latent_divergence(
     CLD = log(exp P(S_target <= c) + exp P(S_source >= c)), with c the distance of the codes of x
     and x', S_y the distances of x to real samples of class y and P their share (Sanchez and
     Tsaftaris 2022; minimality in Melistas et al. 2024). Low where x' is nearer to x than images of
-    the target are, and yet further than most of its own class. There distances are divergences of
-    a VAE's posteriors; of one variance these order as Euclidean distances of the codes do, which
+    the target are, and yet further than most of its own class. Melistas et al. weigh the two
+    terms; here both count alike. There distances are divergences of a VAE's posteriors; of one variance these order as Euclidean distances of the codes do, which
     are asked for here. NaN where there is no real sample of either class.
 
     Args:

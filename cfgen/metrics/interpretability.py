@@ -34,8 +34,8 @@ def im2(images: Samples, by_target: Samples, by_any: Samples) -> Float[Tensor, "
 
     IM2 of Van Looveren and Klaise 2021, with R a model of all classes: near 0 where the class makes
     no difference to how the sample is rebuilt, which is taken for a sample as usual as others of
-    its class. It grows with the scale of x', so compare within one model only. Schut et al. 2021
-    find that it hardly tells real from absurd images: do not read it alone.
+    its class. It grows with the scale of x', so compare within one model only. Do not read it
+    alone: Schut et al. 2021 judge by IM1.
 
     Args:
         images: counterfactuals x', or their codes.

@@ -38,8 +38,9 @@ def confidence_change(
 ) -> Float[Tensor, " batch"]:
     """Return the absolute change |p' - p| of a calibrated probability, in [0, 1].
 
-    Source: its mean is the 'mean absolute difference' of Weng et al. 2024 (FastDiME). Higher is
-    more effect; that the effect is towards the target only `valid` and `flip` say.
+    Source: its mean is the 'mean absolute difference' of Weng et al. 2024 (FastDiME), there of
+    the prediction of a finding while a shortcut is changed; here p is always of the target. Higher
+    is more effect; that it is towards the target only `valid` and `flip` say.
 
     Args:
         before: p(target) of the factuals.
