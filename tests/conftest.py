@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.classifier import Classifier
 from cfgen.models.prior import Prior
 from cfgen.models.segmenter import Segmenter
+from tests.server import Server
 
 CLASSES = ["NORMAL", "OPACITY"]
 
@@ -76,3 +78,11 @@ def bundle(tiny_bundle: Bundle) -> Bundle:
 def phantoms() -> torch.Tensor:
     """Four phantoms of 64 pixels."""
     return torch.stack([draw(seed, 64).image for seed in range(4)])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Begins real processes of the `cfgen` command."""
+    server = Server(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()

@@ -12,6 +12,7 @@ import pytest
 
 from cfgen.cli import COMMANDS, PARTS
 from cfgen.methods import METHODS
+from tests import test_training
 from tests.documented import PAGES, README, REPOSITORY, blocks, commands, follow, parse
 
 LANGUAGES = {"sh", "python", "yaml", "diff", "text"}
@@ -26,18 +27,7 @@ MARKED = {
     ],
 }
 """Every block that is not run as it stands, by its page."""
-# What Lightning has to say of tiny data, of a frozen perceptual network, and of its own code.
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (
-        "The number of training batches",
-        "Checkpoint directory .* exists and is not empty",
-        "Found .* module\\(s\\) in eval mode at the start of training",
-        "The '.*_dataloader' does not have many workers",
-        "GPU available but not used",
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    )
-]
+pytestmark = test_training.pytestmark
 WITH_CODE = [name for name, path in PAGES.items() if blocks(path)]
 ON_XRAYS = [name for name in WITH_CODE if any(one.needs_xrays for one in blocks(PAGES[name]))]
 

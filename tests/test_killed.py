@@ -25,13 +25,6 @@ SAMPLES = 16
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("logs"))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
 def trainers(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("logs"), "train.classifier", warnings="default")
     yield server

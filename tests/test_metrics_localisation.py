@@ -10,18 +10,7 @@ from torch import nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cfgen import metrics
-
-
-def pair(size=64, n=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, 1, 8, 8, generator=generator)
-    factual = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
-    noise = 0.1 * torch.randn(factual.shape, generator=generator)
-    return factual, (factual + noise).clamp(0, 1)
-
-
-def exact(images):
-    return images.double().numpy().reshape(len(images), -1)
+from tests.pairs import exact, pair
 
 
 def test_energy_inside_a_mask_and_its_complement_is_all_there_is():

@@ -29,17 +29,9 @@ from evaluation.search.reading import read_ahead
 from evaluation.search.sizes import BatchSize, out_of_memory
 from evaluation.search.which import own_blocks
 from evaluation.speed.memory import memory
-from tests.server import Server
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS = ("--settings.steps", 8, "--settings.step_size", 0.005)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("logs"))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

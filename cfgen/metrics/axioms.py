@@ -110,8 +110,9 @@ def latent_divergence(
     and x', S_y the distances of x to real samples of class y and P their share (Sanchez and
     Tsaftaris 2022; minimality in Melistas et al. 2024). Low where x' is nearer to x than images of
     the target are, and yet further than most of its own class. Melistas et al. weigh the two
-    terms; here both count alike. There distances are divergences of a VAE's posteriors; of one variance these order as Euclidean distances of the codes do, which
-    are asked for here. NaN where there is no real sample of either class.
+    terms; here both count alike. There distances are divergences of a VAE's posteriors; of one
+    variance these order as Euclidean distances of the codes do, which are asked for here. NaN where
+    there is no real sample of either class.
 
     Args:
         change: c of each sample.
