@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -14,15 +13,10 @@ from torch import Tensor
 
 from cfgen.types import Image, Images
 from evaluation.figures.charts import draw_probabilities
+from evaluation.figures.layout import GAP, LINE, WIDE, Box, layout_of
 from evaluation.figures.style import DIM, DIVERGING, SMALL, TEXT, literal
 
 _CHANGE = "counterfactual minus original"
-_WIDE, _GAP, _BETWEEN, _MARGIN = 1.25, 0.05, 0.25, 0.1
-"""Inches: a picture, between pictures, between blocks of them, beside all."""
-_LINE, _HEAD, _FOOT = 0.2, 0.25, 0.5
-"""Inches: a caption, above all, below all."""
-_Box = tuple[float, float, float, float]
-"""Left, top, width and height."""
 
 
 def panels(
@@ -107,7 +101,7 @@ def grid(
     _check_captions(factual, captions)
     heads = ["original", *(head for name, _ in found for head in (name, "difference"))]
     across = columns or (1 if len(factual) <= 4 else 2 if len(factual) <= 24 else 3)
-    layout = _layout(min(across, len(factual)), len(heads), factual, width)
+    layout = layout_of(min(across, len(factual)), len(heads), factual, width)
     limits = _limits(torch.stack([images - factual for _, images in found]))
     figure, axes = _sheet(*layout.size(len(factual)))
     for column in range(layout.columns):
@@ -125,48 +119,6 @@ def grid(
     return figure
 
 
-class _Layout(NamedTuple):
-    """Where the pictures of a grid stand, in inches: blocks of a row of pictures, side by side.
-
-    Attributes:
-        columns: of blocks.
-        pictures: in a block.
-        wide: width of a picture.
-        high: its height.
-    """
-
-    columns: int
-    pictures: int
-    wide: float
-    high: float
-
-    @property
-    def block(self) -> float:
-        """Width of a block."""
-        return self.pictures * (self.wide + _GAP) - _GAP
-
-    def size(self, count: int) -> tuple[float, float]:
-        """Width and height of a figure with some blocks."""
-        width = self.columns * (self.block + _BETWEEN) - _BETWEEN + 2 * _MARGIN
-        rows = -(-count // self.columns)
-        return width, _HEAD + rows * (self.high + _LINE + 0.08) + _FOOT
-
-    def boxes(self, index: int) -> list[_Box]:
-        """Where the pictures of a block are."""
-        x = _MARGIN + (index % self.columns) * (self.block + _BETWEEN)
-        y = _HEAD + (index // self.columns) * (self.high + _LINE + 0.08) + _LINE
-        step = self.wide + _GAP
-        return [(x + k * step, y, self.wide, self.high) for k in range(self.pictures)]
-
-
-def _layout(columns: int, pictures: int, shown: Images, width: float | None) -> _Layout:
-    wide = _WIDE
-    if width is not None:
-        block = (width - 2 * _MARGIN + _BETWEEN) / columns - _BETWEEN
-        wide = (block + _GAP) / pictures - _GAP
-    return _Layout(columns, pictures, wide, wide * shown.shape[-2] / shown.shape[-1])
-
-
 def contact_sheet(
     images: Images, captions: Sequence[str] | None = None, columns: int = 8
 ) -> Figure:
@@ -178,13 +130,13 @@ def contact_sheet(
     if captions is not None or len(images) == 0:
         _check_captions(images, captions or ())
     columns = min(columns, len(images))
-    line = 0.0 if captions is None else _LINE
-    high = _WIDE * images.shape[-2] / images.shape[-1]
-    across, down = _WIDE + _GAP, high + line + _GAP
-    figure, axes = _sheet(columns * across + _GAP, -(-len(images) // columns) * down + _GAP)
+    line = 0.0 if captions is None else LINE
+    high = WIDE * images.shape[-2] / images.shape[-1]
+    across, down = WIDE + GAP, high + line + GAP
+    figure, axes = _sheet(columns * across + GAP, -(-len(images) // columns) * down + GAP)
     for index, image in enumerate(images):
-        x, y = _GAP + (index % columns) * across, _GAP + (index // columns) * down
-        _show(axes, image, box=(x, y + line, _WIDE, high))
+        x, y = GAP + (index % columns) * across, GAP + (index // columns) * down
+        _show(axes, image, box=(x, y + line, WIDE, high))
         if captions is not None:
             axes.text(x, y + line - 0.06, literal(captions[index]), fontsize=SMALL, va="baseline")
     return figure
@@ -195,7 +147,7 @@ def _show(
     image: Image,
     limits: tuple[float, float] = (0, 1),
     cmap: str = "gray",
-    box: _Box | None = None,
+    box: Box | None = None,
 ) -> AxesImage:
     """Show an image on a scale: on its own axes, or in a box (x, y, width, height) of a sheet."""
     if box is None:
