@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check docs table table-phantom benchmark
+.PHONY: demo test check docs table table-phantom benchmark bench
 
 demo: .venv/base
 	$(BIN)/cfgen demo
@@ -49,3 +49,8 @@ table-phantom: .venv/base
 benchmark: .venv/base
 	$(BIN)/cfgen benchmark --bundle phantom-64 --data phantom --marker phantom-64-marker \
 		--limit 48 --out runs/benchmark
+
+# How fast the searches are on this machine: make bench, or on X-rays make bench XRAYS=DIR
+bench: .venv/base
+	$(BIN)/python -m evaluation.speed.search --out docs/benchmark-speed.md \
+		$(if $(XRAYS),--bundle kermany-128 --data "$(XRAYS)" --limit 32)
