@@ -16,9 +16,9 @@ from cfgen.types import Outcome
 from evaluation.speed.contest import Contest, Entry, Found, contest
 from evaluation.speed.contestants import ORIGIN, SHIFT, Contestant, contestants
 from evaluation.speed.curve import BUDGETS, curve, curve_figure, curve_table, trace
-from evaluation.speed.limit import limit, probe
+from evaluation.speed.limit import as_batched, limit, probe
 from evaluation.speed.origin import origin_loop, origin_settings
-from evaluation.speed.passes import GRADIENT, KINDS, counting, forward_passes, networks
+from evaluation.speed.passes import GRADIENT, KINDS, Tally, counting, forward_passes, networks
 from evaluation.speed.peak import peak_memory
 from evaluation.speed.search import page
 from evaluation.speed.spent import OTHER, PARTS, shares
@@ -34,27 +34,29 @@ def cut(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_passes_counted_are_those_that_a_search_says(bundle, phantoms, method):
     goal = make_goal(bundle.classifier, phantoms)
-    with counting(bundle) as passes:
+    with counting(bundle) as tally:
         found = search(bundle, goal, phantoms, method, cut(method))
-    assert forward_passes(passes, "classifier") == int(found.evaluations.sum())
-    assert forward_passes(passes, "decoder") == int(found.decodes.sum())
-    assert passes["prior"] == int(found.prior_passes.sum())
-    assert set(+passes) <= set(KINDS)
+    assert forward_passes(tally.passes, "classifier") == int(found.evaluations.sum())
+    assert forward_passes(tally.passes, "decoder") == int(found.decodes.sum())
+    assert tally.passes["prior"] == int(found.prior_passes.sum())
+    assert set(+tally.passes) <= set(KINDS)
 
 
 def test_backward_passes_are_counted_for_images_with_a_gradient_only(bundle, phantoms):
     asked = phantoms.clone().requires_grad_()
-    with counting(bundle) as passes:
+    with counting(bundle) as tally:
         bundle.classifier(phantoms)
         (bundle.classifier(asked)[:3] ** 2).sum().backward()
-    assert passes == {"classifier": len(phantoms) + 1, "classifier" + GRADIENT: 3}
+    assert tally.passes == {"classifier": len(phantoms) + 1, "classifier" + GRADIENT: 3}
+    assert +tally.calls == {("classifier", 4): 1, ("classifier" + GRADIENT, 4): 1}
 
 
 def test_nothing_is_counted_afterwards(bundle, phantoms):
-    with counting(bundle) as passes:
+    with counting(bundle) as tally:
         pass
     bundle.classifier(phantoms)
-    assert not passes
+    assert not tally.passes
+    assert not tally.calls
     assert all(not network._forward_hooks for network in networks(bundle).values())
 
 
@@ -64,6 +66,13 @@ def test_the_limit_is_the_sum_of_counts_at_the_best_cost():
     assert limit({}, costs) == 0
     with pytest.raises(ValueError, match="costs of all passes, got none of prior"):
         limit({"classifier": 1, "prior": 1}, costs)
+
+
+def test_calls_cost_what_batches_of_their_sizes_cost():
+    costs = {"prior": {1: 4.0, 8: 1.0, 64: 2.0}}
+    assert as_batched({("prior", 1): 2, ("prior", 8): 1, ("prior", 64): 0}, costs) == 16.0
+    assert as_batched({("prior", 36): 1}, costs) == pytest.approx((8 + 128) / 2)
+    assert as_batched({("prior", 100): 1}, costs) == 200.0
 
 
 def test_every_kind_of_pass_is_probed_at_every_size(bundle, phantoms):
@@ -159,7 +168,7 @@ def test_the_contest_is_of_the_same_images(bundle, phantoms):
     assert [one.contestant.batch for one in held.entries] == [1, 1, 3]
     for one in held.entries:
         # The classifier is asked once more of each image, for its goal.
-        counted = forward_passes(one.found.passes, "classifier") / len(phantoms)
+        counted = forward_passes(one.found.tally.passes, "classifier") / len(phantoms)
         assert counted == pytest.approx(one.found.evaluations + 1)
         assert held.limit(one) > 0
 
@@ -171,7 +180,10 @@ def found(distances):
         evaluations=3.0,
         decodes=0.0,
         prior_passes=0.0,
-        passes=Counter({"classifier": 4, "classifier" + GRADIENT: 8}),
+        tally=Tally(
+            Counter({"classifier": 4, "classifier" + GRADIENT: 8}),
+            Counter({("classifier", 1): 4, ("classifier" + GRADIENT, 8): 1}),
+        ),
         megabytes=None,
         spent={**dict.fromkeys(PARTS, 0.0), "classifier": 0.4, "backward": 0.5, OTHER: 0.1},
     )
@@ -207,8 +219,9 @@ def test_the_tables_hold_every_devices_columns():
     origin, shift = ([cell.strip() for cell in line.split("|")] for line in limits.splitlines()[2:])
     # Two images: (4 * 1 + 8 * 2) / 2 ms an image, and the least of the rounds over it.
     assert origin[2:4] == ["2.0", "4.0"]
-    assert origin[-5:-1] == ["10.0", "2.00", "10.0", "**1.00**"]
-    assert shift[-5:-1] == ["10.0", "**1.15**", "10.0", "**.50**"]
+    # As batched: (4 * 2 + 8 * 3) / 2.
+    assert origin[-9:-1] == ["10.0", "16.0", "20.0", "2.00", "10.0", "16.0", "10.0", "**1.00**"]
+    assert shift[-6:-1] == ["**1.15**", "10.0", "16.0", "5.0", "**.50**"]
     assert "**1.00**" in cost_table(contests[0])
     assert spent_table(contests[0]).count("| 40 ") == 2
 

@@ -18,8 +18,8 @@ from cfgen.objectives import l2
 from cfgen.types import Counterfactuals, Images, Seeds
 from evaluation.speed.clock import seconds_of
 from evaluation.speed.contestants import Contestant
-from evaluation.speed.limit import Costs, least, limit, probe
-from evaluation.speed.passes import Passes, counting
+from evaluation.speed.limit import Costs, as_batched, least, limit, probe
+from evaluation.speed.passes import Tally, counting
 from evaluation.speed.peak import peak_memory
 from evaluation.speed.spent import shares
 
@@ -35,7 +35,7 @@ class Found(NamedTuple):
         evaluations: as the search says.
         decodes: likewise.
         prior_passes: likewise.
-        passes: of all images together, counted by hooks, with those that make the goal.
+        tally: of all images together, counted by hooks, with what makes the goal.
         megabytes: peak memory beyond that of the models, in MiB; None where unknown.
         spent: share of its time by part.
     """
@@ -45,7 +45,7 @@ class Found(NamedTuple):
     evaluations: float
     decodes: float
     prior_passes: float
-    passes: Passes
+    tally: Tally
     megabytes: float | None
     spent: dict[str, float]
 
@@ -95,7 +95,11 @@ class Contest(NamedTuple):
 
     def limit(self, entry: Entry) -> float:
         """The least seconds an image that a contestant's passes can take."""
-        return limit(entry.found.passes, self.costs) / self.images
+        return limit(entry.found.tally.passes, self.costs) / self.images
+
+    def as_batched(self, entry: Entry) -> float:
+        """Seconds an image that they take in batches of the sizes that the contestant had."""
+        return as_batched(entry.found.tally.calls, self.costs) / self.images
 
     def over_limit(self, entry: Entry) -> float:
         """The least seconds of a contestant over its limit, which is made of the least costs."""
@@ -152,7 +156,7 @@ def _work(
 
 def _found(work: Callable[[], list[Counterfactuals]], bundle: Bundle, images: Images) -> Found:
     kept: list[list[Counterfactuals]] = []
-    with counting(bundle) as passes:
+    with counting(bundle) as tally:
         megabytes = peak_memory(lambda: kept.append(work()), bundle.device)
     parts = kept[0]
     valid = torch.cat([part.reached() for part in parts]).to(images.device)
@@ -167,7 +171,7 @@ def _found(work: Callable[[], list[Counterfactuals]], bundle: Bundle, images: Im
         evaluations=mean("evaluations"),
         decodes=mean("decodes"),
         prior_passes=mean("prior_passes"),
-        passes=passes,
+        tally=tally,
         megabytes=megabytes,
         spent=shares(work),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,3 +109,31 @@ def limit(passes: Mapping[str, int], costs: Costs) -> float:
             "that has these networks"
         )
     return sum((count * min(costs[kind].values()) for kind, count in passes.items() if count), 0.0)
+
+
+def as_batched(calls: Mapping[tuple[str, int], int], costs: Costs) -> float:
+    """Return the seconds that calls of the networks take in batches of the sizes they had.
+
+    Between the sizes that were measured, the time of a batch is interpolated; beyond the largest,
+    an image costs what it costs there.
+
+    Args:
+        calls: how many, by kind and batch size.
+        costs: of each kind, an image.
+
+    Example:
+        >>> as_batched({("prior", 1): 2, ("prior", 3): 1}, {"prior": {1: 1.0, 5: 0.6}})
+        4.0
+    """
+    return sum(
+        (count * _batch(costs[kind], size) for (kind, size), count in calls.items() if count), 0.0
+    )
+
+
+def _batch(costs: Mapping[int, float], size: int) -> float:
+    """Return the seconds of a batch of any size."""
+    largest = max(costs)
+    if size > largest:
+        return size * costs[largest]
+    sizes = sorted(costs)
+    return float(np.interp(size, sizes, [each * costs[each] for each in sizes]))

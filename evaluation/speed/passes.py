@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -21,8 +22,18 @@ KINDS = (
 )
 """Forward passes alone, and those with a backward one for the gradient at what goes in."""
 
-Passes = Counter[str]
-"""How many images or codes went through each kind of pass; without the kinds that none took."""
+
+@dataclass(frozen=True)
+class Tally:
+    """What has been counted.
+
+    Attributes:
+        passes: images or codes that went through each kind of pass; without kinds none took.
+        calls: how often the networks were called, by kind and by the size of the batch.
+    """
+
+    passes: Counter[str] = field(default_factory=Counter)
+    calls: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
 def networks(bundle: Bundle) -> dict[str, nn.Module]:
@@ -37,35 +48,38 @@ def networks(bundle: Bundle) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def counting(bundle: Bundle) -> Iterator[Passes]:
+def counting(bundle: Bundle) -> Iterator[Tally]:
     """Count the passes made meanwhile.
 
     A backward pass counts for the images whose gradient is not zero: those that are carried along
-    in a batch could have been left out.
+    in a batch could have been left out. Calls have them all.
 
     Yields:
         The counts so far; of an image with a backward pass, the forward one is not counted apart.
     """
-    passes: Passes = Counter()
+    tally = Tally()
     handles = [
-        network.register_forward_hook(_noting(kind, passes))
+        network.register_forward_hook(_noting(kind, tally))
         for kind, network in networks(bundle).items()
     ]
     try:
-        yield passes
+        yield tally
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _noting(kind: str, passes: Passes):  # noqa: ANN202 - a hook
+def _noting(kind: str, tally: Tally):  # noqa: ANN202 - a hook
     def returned(gradient: Tensor) -> None:
         wanted = int(gradient.flatten(1).any(1).sum())
-        passes[kind] -= wanted
-        passes[kind + GRADIENT] += wanted
+        tally.passes[kind] -= wanted
+        tally.passes[kind + GRADIENT] += wanted
+        tally.calls[kind, len(gradient)] -= 1
+        tally.calls[kind + GRADIENT, len(gradient)] += 1
 
     def passed(_network: nn.Module, _given: object, result: Tensor) -> None:
-        passes[kind] += len(result)
+        tally.passes[kind] += len(result)
+        tally.calls[kind, len(result)] += 1
         if result.requires_grad:
             result.register_hook(returned)
 

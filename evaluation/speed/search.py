@@ -136,7 +136,9 @@ def page(
         "The limit is the time that the networks alone would take: the number of passes, counted "
         "by hooks on the networks (an image here, with the one that makes the goal), times what "
         "each costs in the batch that suits it best. A pass with a backward one is counted as "
-        "such only. Here the least of the rounds counts, of passes and searches alike. The aim is "
+        "such only. 'As batched' is the same at the sizes of the batches that the search made: "
+        "what it is above the limit is lost to small batches, and to images carried along. "
+        "Here the least of the rounds counts, of passes and searches alike. The aim is "
         f"at most {TARGET} of the limit; what meets it is bold.\n",
         limit_table(contests),
         *(_costs(one) for one in contests),
@@ -158,8 +160,8 @@ def page(
         "random weights, on the same device.\n",
         pixels,
         "With processes of one thread each on this machine's cores: whole commands of the default "
-        "method on the images above. 'Starting' is the same command once more, which finds nothing "
-        "left to do.\n",
+        "method on the images above. 'Searching' is what each process's share of the run took "
+        "(mean); the rest is starting, reading and writing.\n",
         ranks,
     ]
     return "\n".join(parts)

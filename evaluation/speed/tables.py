@@ -58,9 +58,12 @@ def limit_table(contests: Sequence[Contest]) -> str:
     for place, entry in enumerate(contests[0].entries):
         row = {"method": entry.contestant.name}
         for kind in KINDS:
-            row[kind] = number(entry.found.passes[kind] / contests[0].images, 1)
+            row[kind] = number(entry.found.tally.passes[kind] / contests[0].images, 1)
         for one in contests:
             row[f"limit in ms, {one.device}"] = f"{1000 * one.limit(one.entries[place]):.1f}"
+            batched = 1000 * one.as_batched(one.entries[place])
+            row[f"as batched in ms, {one.device}"] = f"{batched:.1f}"
+            row[f"search in ms, {one.device}"] = f"{1000 * min(one.entries[place].rounds):.1f}"
             row[f"of the limit, {one.device}"] = _marked(one.over_limit(one.entries[place]))
         rows.append(row)
     return markdown(rows, tuple(rows[0]))
