@@ -122,7 +122,7 @@ def page(
     images, pixels, ranks = growth
     parts = [
         "# How fast the searches are\n",
-        "As `make bench` wrote it.\n",
+        "As `python -m evaluation.speed.search` wrote it (`make bench`).\n",
         "".join(f"- {fact}\n" for fact in facts),
         "## The searches, beside loops of one image at a time\n",
         "All in one process and in turns on the same images and models, for the same goal (.9 of "
