@@ -20,15 +20,14 @@ from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import l2
 from cfgen.types import Goal, Images, LogOdds, Seeds
-from evaluation.figures import SMALL, TEXT, legend_below, quiet
+from evaluation.figures.style import OKABE_ITO, SMALL, TEXT, legend_below, quiet
 from evaluation.speed.contestants import ORIGIN
 from evaluation.speed.origin import origin_loop, origin_settings
 from evaluation.tables import markdown, number
 
 BUDGETS = (1, 2, 3, 5, 8, 12, 20, 30)
 """Evaluations at which the curves are read."""
-_COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which the common colour blindnesses tell apart."""
+_COLOURS = OKABE_ITO[:-1]  # yellow is too pale for a line
 _MARKERS = "sovD^Pp"
 
 Traces = Sequence[Sequence[float]]

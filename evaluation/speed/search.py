@@ -22,7 +22,7 @@ from cfgen.data.sources import open_source
 from cfgen.data.splits import samples_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Images
-from evaluation.figures import save
+from evaluation.figures.style import save
 from evaluation.speed.contest import Contest, contest
 from evaluation.speed.contestants import contestants
 from evaluation.speed.curve import curve_figure, curve_table, curves
