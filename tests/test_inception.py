@@ -28,7 +28,7 @@ def test_features_are_those_of_torch_fidelity(weights, phantoms):
     network = load_inception(weights)
     theirs = fidelity.FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=weights
-    )
+    ).eval()
     found = network(phantoms)
     assert found.std(0).mean() > 0.01
     assert torch.equal(found, theirs(in_colours(phantoms))[0])
@@ -42,7 +42,8 @@ def test_the_frechet_distance_in_them_is_torchmetrics_fid(weights, phantoms):
     theirs = FrechetInceptionDistance(
         feature=2048, feature_extractor_weights_path=str(weights), antialias=False
     ).set_dtype(torch.float64)
-    changed = (phantoms + 0.2 * torch.rand(phantoms.shape)).clamp(0, 1)
+    noise = torch.rand(phantoms.shape, generator=torch.Generator().manual_seed(1))
+    changed = (phantoms + 0.2 * noise).clamp(0, 1)
     theirs.update(in_colours(phantoms), real=True)
     theirs.update(in_colours(changed), real=False)
     network = load_inception(weights)

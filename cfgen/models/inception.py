@@ -71,4 +71,4 @@ def load_inception(path: Path) -> Inception:
             f"({in_short(error)}); do name pt_inception-2015-12-05-{PUBLISHED}.pth, which "
             "pytorch-fid publishes (torchvision's Inception is another)"
         ) from error
-    return Inception(extractor)
+    return Inception(extractor.eval().requires_grad_(False))
