@@ -74,8 +74,8 @@ METRICS = {
         "LPIPS",
         3,
         "learned perceptual image patch similarity, a distance: 0 is alike, lower is more alike. "
-        "Of AlexNet by the weights of --lpips with the linear heads 0.1, the grey on three "
-        "channels in [-1, 1], at the images' own size; learned on photographs",
+        "Of AlexNet by the weights of --lpips, with the authors' linear heads 0.1 unless the file "
+        "has its own, the grey on three channels in [-1, 1], at the images' own size",
     ),
     "l1": Metric("L1", 3, "mean absolute change of a pixel, of a range of 1"),
     "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
