@@ -70,6 +70,13 @@ METRICS = {
     "fsim": Metric("FSIM", 3, "feature similarity of the grey images; 1 is alike (by piq)"),
     "haarpsi": Metric("HaarPSI", 3, "Haar wavelet perceptual similarity; 1 is alike (by piq)"),
     "vif": Metric("VIFp", 3, "visual information fidelity in pixels; 1 is alike (by piq)"),
+    "lpips": Metric(
+        "LPIPS",
+        3,
+        "learned perceptual image patch similarity, a distance: 0 is alike, lower is more alike. "
+        "Of AlexNet by the weights of --lpips, with the authors' linear heads 0.1 unless the file "
+        "has its own, the grey on three channels in [-1, 1], at the images' own size",
+    ),
     "l1": Metric("L1", 3, "mean absolute change of a pixel, of a range of 1"),
     "l2": Metric("L2", 2, "Euclidean norm of the change; depends on the image size"),
     "linf": Metric("L-inf", 2, "largest change of a pixel"),

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from cfgen.data import phantom
-from cfgen.models.bundle import BORDER, Bundle, load_bundle, load_judges
-from cfgen.models.classifier import Classifier
+from cfgen.models.bundle import Bundle, load_bundle
 from evaluation.adopt import adopt
 from evaluation.measures.distances import distances
 from evaluation.measures.draws import DEFINITION, diversity_of_draws
-from evaluation.measures.image import FeatureNetwork, Instruments, measure
+from evaluation.measures.image import Instruments, measure
+from evaluation.measures.instruments import instruments_of
 from evaluation.measures.real import Seen, look, real_images
 from evaluation.measures.realism import DEFINITIONS, identity, judges_on_real, take, templates
 from evaluation.measures.transitions import write_curves
+from evaluation.measures.weights import NO_WEIGHTS, Weights, describe_weights, with_weights
 from evaluation.runs import Row, Run, is_run, read_run
 from evaluation.summary import summarise, to_markdown
 from evaluation.tables import csv_text
@@ -36,7 +34,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def evaluate(
-    run: Path, judges: Path | None = None, batch_size: int = 64, perceptual: bool = False
+    run: Path,
+    judges: Path | None = None,
+    batch_size: int = 64,
+    perceptual: bool = False,
+    weights: Weights = NO_WEIGHTS,
 ) -> dict:
     """Evaluate a run; write metrics.csv, cout.csv, summary.json and summary.md beside it.
 
@@ -50,19 +52,23 @@ def evaluate(
             bundle's own judges.
         batch_size: images that a model is given at once.
         perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
+        weights: files of networks to measure LPIPS and FID in, too.
 
     Returns:
         The summary as in summary.json.
 
     Raises:
-        ValueError: the run is not whole, or its bundle or the judges do not fit it.
+        ValueError: the run is not whole, its bundle or the judges do not fit it, or a file of
+            weights is not what it should be.
     """
     found = read_run(run)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = load_bundle(found.config["bundle"], found.config.get("classifier"), device)
-    instruments = replace(_instruments(found, bundle, judges), perceptual=perceptual)
+    asked = replace(instruments_of(found, bundle, judges), perceptual=perceptual)
+    instruments = with_weights(asked, weights)
+    described, strange = describe_weights(weights)
     measured, curves = measure(found, instruments, batch_size)
-    notes = _missing(found) + _drift(found, bundle, measured)
+    notes = _missing(found) + _drift(found, bundle, measured) + strange
     real: dict[str, Seen] = {}
     try:
         named = real_images(found, bundle, REAL_IMAGES)
@@ -72,6 +78,7 @@ def evaluate(
         real = look(named, instruments, batch_size)
     together = _together(found, instruments, measured, real, batch_size)
     summary = _summary(found, instruments, measured, together, notes)
+    summary["weights"] = described
     summary["diversity"] = diversity_of_draws(found, batch_size)
     summary["verdicts"] = give_verdicts(found, bundle, instruments.judges, batch_size)
     for note in notes:
@@ -90,6 +97,8 @@ def evaluate_run(
     bundle: str | None = None,
     classifier: str | None = None,
     perceptual: bool = False,
+    lpips: Path | None = None,
+    inception: Path | None = None,
 ) -> str:
     """Evaluate a run, or pairs of images that any tool made; return summary.md.
 
@@ -104,10 +113,15 @@ def evaluate_run(
         bundle: of pairs: whose classes, size and judges they are measured with.
         classifier: of pairs: what stands in for the bundle's classifier.
         perceptual: whether to measure GMSD, FSIM, HaarPSI and VIFp, too, by the package piq.
+        lpips: weights of AlexNet, alexnet-owt-7be5be79.pth of torchvision, to measure LPIPS too.
+        inception: weights of FID's Inception, pt_inception-2015-12-05-6726825d.pth of pytorch-fid,
+            to compare sets of images in its features too; needs the package torch-fidelity.
 
     Raises:
-        ValueError: there are neither a run nor pairs, or a bundle is named for a run.
+        ValueError: there are neither a run nor pairs, a bundle is named for a run, or a file of
+            weights is not what it should be.
     """
+    weights = Weights(lpips, inception)
     if bundle is None or is_run(run):
         if bundle is not None or classifier is not None:
             raise ValueError(
@@ -115,53 +129,10 @@ def evaluate_run(
                 f"{'a run, which knows both' if is_run(run) else 'no bundle'}; name a bundle for "
                 "pairs, none for a run."
             )
-        return to_markdown(evaluate(run, judges, batch_size, perceptual))
+        return to_markdown(evaluate(run, judges, batch_size, perceptual, weights))
     out = run / "run" if run.is_dir() else run.with_name(f"{run.stem}-run")
     adopted = adopt([run], bundle, out, classifier)
-    return to_markdown(evaluate(adopted, judges, batch_size, perceptual))
-
-
-def _instruments(run: Run, bundle: Bundle, judges: Path | None) -> Instruments:
-    panel, border = bundle.judges, bundle.border
-    if judges is not None:
-        panel = _asked_instead(judges, bundle.device)
-        border = panel.pop(BORDER, border)
-    is_phantom = str(run.config["data"]).partition(":")[0] == "phantom"
-    return Instruments(
-        classifier=bundle.classifier,
-        judges=panel,
-        border=border,
-        features=_feature_network(bundle.development) or _feature_network(panel),
-        lungs=bundle.segmenter.lungs if bundle.has("segmenter") else None,
-        autoencoder=bundle.autoencoder if bundle.has("autoencoder") else None,
-        prior=bundle.prior if bundle.has("prior") else None,
-        phantom=partial(phantom.of_path, size=bundle.size) if is_phantom else None,
-        device=bundle.device,
-    )
-
-
-def _asked_instead(folder: Path, device: str) -> dict[str, Classifier]:
-    """Judges of a folder, where the bundle's are not to be asked."""
-    found = load_judges(folder)
-    if not found:
-        raise ValueError(
-            f"expected judges in {folder}, each in a folder of its own, got none; name a folder "
-            "such as BUNDLE/judges."
-        )
-    for judge in found.values():
-        nn.Module.to(judge, device)
-    return found
-
-
-def _feature_network(candidates: dict[str, Classifier]) -> FeatureNetwork | None:
-    """Return the first by name that sees whole images, None where none does.
-
-    One for development is asked for first, for that is on no panel.
-    """
-    whole = {
-        name: one for name, one in candidates.items() if one.view == "whole" and one.has_features
-    }
-    return FeatureNetwork(*min(whole.items())) if whole else None
+    return to_markdown(evaluate(adopted, judges, batch_size, perceptual, weights))
 
 
 def _together(
@@ -229,6 +200,8 @@ def _summary(
     }
     summary = {**about, **summarise(run.samples, measured), **together}
     summary["definitions"] |= {**DEFINITIONS, "diversity": DEFINITION}
-    packages = ("torch", "scikit-image", "torchmetrics", "numpy")
+    packages = ["torch", "scikit-image", "torchmetrics", "numpy"]
+    if instruments.inception is not None:
+        packages.append("torch-fidelity")
     summary["versions"] = {name: version(name) for name in packages}
     return summary

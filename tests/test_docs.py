@@ -20,7 +20,7 @@ MARKED = {
     "howto/add-search.md": ["options only: takes minutes"],
     "howto/first-run.md": ["not run: makes an environment"],
     "howto/many-gpus.md": ["options only: starts processes of its own", "not run: needs Slurm"],
-    "howto/metrics.md": ["options only: takes minutes"],
+    "howto/metrics.md": ["options only: takes minutes", "options only: needs files of weights"],
     "howto/others.md": [
         "options only: the same again",
         "options only: torchxrayvision downloads its weights",

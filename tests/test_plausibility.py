@@ -18,8 +18,9 @@ from cfgen.models.prior import Prior
 from cfgen.models.segmenter import Segmenter
 from evaluation.definitions import describe
 from evaluation.measures.image import Instruments, measure
+from evaluation.measures.instruments import instruments_of
 from evaluation.measures.transitions import STEPS, write_curves
-from evaluation.plausibility import _instruments, evaluate
+from evaluation.plausibility import evaluate
 from evaluation.summary import ALL, CORRECT, VALID_ONES, summarise, to_markdown
 from tests.written_runs import (
     CLASSES,
@@ -492,7 +493,7 @@ def test_a_network_for_distances_sees_whole_images(tmp_path):
         for part, names in {"development": development, "judges": panel}.items():
             vars(bundle)[part] = {name: seeing[name] for name in names}
         vars(bundle)["border"], vars(bundle)["classifier"] = None, brightness_classifier()
-        found = _instruments(run, bundle, None).features
+        found = instruments_of(run, bundle, None).features
         return found and (found.name, found.network is seeing[found.name])
 
     assert chosen(["lungs", "plain"], ["mobile"]) == ("plain", True)

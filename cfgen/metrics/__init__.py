@@ -24,6 +24,7 @@ from cfgen.metrics.localisation import (
     ssim_outside,
     strongest_iou,
 )
+from cfgen.metrics.lpips import lpips
 from cfgen.metrics.manifold import (
     Coverage,
     PrecisionRecall,
@@ -100,6 +101,7 @@ __all__ = [
     "least_share",
     "linf",
     "low_passed",
+    "lpips",
     "lung_zones",
     "mean_auc",
     "mean_pairwise_cosine",

@@ -39,8 +39,11 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     """Read a state dict, wherever in the file it is.
 
     Raises:
-        ValueError: the file cannot be read without running code from it, or holds something else.
+        ValueError: the file is missing, cannot be read without running code from it, or holds
+            something else.
     """
+    if not path.is_file():
+        raise ValueError(f"expected a file of weights in {path}, got none; do name one there is")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -52,8 +55,8 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     except Exception as error:  # unpicklers raise nearly anything on what is no state dict
         raise ValueError(
             f"expected a state dict in {path}, got what cannot be read as one without running "
-            f"code from it ({type(error).__name__}: {' '.join(str(error).split())[:200]}); do save "
-            "model.state_dict(), or describe it as kind: torchscript"
+            f"code from it ({type(error).__name__}: {in_short(error)}); do save "
+            "model.state_dict() (a TorchScript program is a classifier of kind: torchscript)"
         ) from error
     for key in _NESTED:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -64,6 +67,15 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
             "model.state_dict()"
         )
     return state
+
+
+def in_short(error: Exception) -> str:
+    r"""Return what an error says in one line, of 200 letters at most.
+
+    >>> in_short(ValueError("Missing keys:\n\tfc.weight"))
+    'Missing keys: fc.weight'
+    """
+    return " ".join(str(error).split())[:200]
 
 
 def _without_prefix(state: Mapping[str, Tensor], own: str) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ _AFTER_JUDGES = (
     "fsim",
     "haarpsi",
     "vif",
+    "lpips",
     "l1",
     "l2",
     "linf",

@@ -53,6 +53,8 @@ class FeatureNetwork(NamedTuple):
 
 CODES = "autoencoder"
 """What the autoencoder's codes are called where sets of images are compared in them."""
+INCEPTION = "inception"
+"""What FID's network is called there: in its features only a Frechet distance is an FID."""
 _CODE_SIDE = 4
 
 
@@ -71,6 +73,8 @@ class Instruments:
         phantom: maps a sample's path to its phantom, where the images are phantoms; these have
             masks of their own.
         perceptual: whether piq is asked, too.
+        lpips: from images and others to the LPIPS of each pair, where there are weights for it.
+        inception: from images to the features of FID, likewise.
         device: where the images are sent before a model sees them.
     """
 
@@ -83,6 +87,8 @@ class Instruments:
     prior: Prior | None = None
     phantom: Callable[[str], Phantom] | None = None
     perceptual: bool = False
+    lpips: Callable[[Images, Images], Float[Tensor, " batch"]] | None = None
+    inception: Callable[[Images], Features] | None = None
     device: str = "cpu"
 
     def views(self) -> dict[str, Callable[[Images], Features]]:
@@ -96,6 +102,8 @@ class Instruments:
         if self.autoencoder is not None:
             encode = self.autoencoder.encode
             found[CODES] = lambda images: adaptive_avg_pool2d(encode(images), _CODE_SIDE).flatten(1)
+        if self.inception is not None:
+            found[INCEPTION] = self.inception
         return found
 
 
@@ -140,6 +148,8 @@ def _columns(batch: Batch, instruments: Instruments, said: Said) -> dict[str, Te
     columns = _proximity(batch) | decided(batch, instruments.classifier, said)
     if instruments.perceptual:
         columns |= metrics.perceptual(batch.factual, batch.image)
+    if instruments.lpips is not None:
+        columns["lpips"] = instruments.lpips(batch.factual, batch.image)
     for name, judge in instruments.judges.items():
         columns |= judged(batch, name, judge, columns["valid"])
     if instruments.judges:

@@ -14,7 +14,7 @@ from torch import Tensor
 from cfgen import metrics
 from cfgen.types import Images
 from evaluation.batches import batches
-from evaluation.measures.image import CODES, Instruments
+from evaluation.measures.image import CODES, INCEPTION, Instruments
 from evaluation.measures.real import Seen
 from evaluation.runs import Row, Run
 from evaluation.summary import attempted, finite, group_of, target_of
@@ -30,15 +30,18 @@ DEFINITIONS = {
         "squared Frechet distance of Gaussians fitted to the penultimate features of the network "
         "named, of the counterfactuals (all attempted) to real images of the target class from "
         "the same split, over that of such real images to those of other patients, the mean over "
-        "100 draws at the same n; 1 is as close as real. Not an 'FID', which is Inception's. "
-        "Beside it that of the unchanged factuals. Where the network is the autoencoder, in 4 x 4 "
-        "block means of its codes"
+        "100 draws at the same n; 1 is as close as real. Beside it that of the unchanged factuals. "
+        "Where the network is the autoencoder, in 4 x 4 block means of its codes. Where it is "
+        "'inception', by the weights of --inception, the distance is the FID, at this n: FIDs at "
+        "another n, or of many thousand images, do not compare. In any other network it is not an "
+        "'FID'"
     ),
     "kernel": (
         "unbiased squared maximum mean discrepancy with the kernel (<x, y> / d + 1)^3 in the same "
         "features, of all attempted to the real images; beside it the mean and the 95th "
         "percentile of real images to those of other patients over 100 draws, and that of the "
-        "unchanged factuals. Not a 'KID', which is Inception's"
+        "unchanged factuals. Where the network is 'inception' the distance is a KID, and in no "
+        "other"
     ),
     "coverage": (
         "in the same features: precision, the share of the counterfactuals (all attempted) that "
@@ -172,7 +175,7 @@ def identity(taken: Taken) -> dict[str, dict[str, dict]]:
     """Return by target, in pixels and in features, how often a counterfactual's own is nearest."""
     spaces = {"pixels": taken.pixels}
     for view, features in taken.features.items():
-        if view != CODES:
+        if view not in (CODES, INCEPTION):
             spaces["features"] = features
     groups = [group_of(row) for row in taken.rows]
     found: dict[str, dict[str, dict]] = {target: {} for target in taken.places()}

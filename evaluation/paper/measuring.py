@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from evaluation.definitions import METRICS, describe
 from evaluation.measured import Measured
@@ -21,6 +22,7 @@ _TOGETHER = {
     "diversity": "diversity of draws",
 }
 """Measures of images together, as the definitions of a summary have them."""
+_BY_WEIGHTS = {"lpips": "LPIPS", "inception": "Inception's features"}
 
 
 WORDS = {CORRECT: "the images that the classifier had right", ALL: "all images attempted"}
@@ -64,7 +66,19 @@ def measured(run: Measured) -> Prose:
         f"; unless said otherwise they are of {WORDS[subset]} (n = {n[subset]:,}"
         f"{f' of {n[ALL]:,} attempted' if subset == CORRECT else ''}). Measured by ",
         listed([f"{name} {version}" for name, version in summary["versions"].items()]) + ".",
+        *_weights(summary.get("weights", {})),
     ]
+
+
+def _weights(used: Mapping[str, Mapping[str, str]]) -> Prose:
+    """Say by which files of weights, where there were any, LPIPS and FID were measured."""
+    if not used:
+        return []
+    said = [
+        f"{_BY_WEIGHTS[name]} by {Path(known['file']).name} (sha256 {known['sha256'][:12]})"
+        for name, known in used.items()
+    ]
+    return [f" Weights were read from files: {listed(said)}."]
 
 
 def _judged(judges: Sequence[str]) -> Prose:

@@ -28,6 +28,7 @@ METRICS: Mapping[str, Keys] = {
     "fsim": ("zhang2011", _PIQ),
     "haarpsi": ("reisenhofer2018", _PIQ),
     "vif": ("sheikh2006", _PIQ),
+    "lpips": ("zhangr2018",),
     "l1": ("wachter2017",),
     "changed": ("mothilal2020",),
     "sparsity": ("hoyer2004",),

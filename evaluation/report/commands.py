@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,11 +45,18 @@ def commands(run: Run, measures: Sequence[str], beside: Sequence[Path], limit: i
     lines = [made_by(run)]
     if measures:
         asked = ["--perceptual", "true"] if _PERCEPTUAL in measures else []
-        lines.append(_line("evaluate", path, *asked))
+        lines.append(_line("evaluate", path, *asked, *_weights(run)))
     if (run.path / "audit.csv").is_file():
         lines.append(_line("audit", path))
     others = ["--beside", *(other.as_posix() for other in beside)] if beside else []
     return [*lines, _line("report", path, *others, "--limit", str(limit))]
+
+
+def _weights(run: Run) -> list[str]:
+    """Return the options that name the files of weights which a run was measured with."""
+    summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+    files = {f"--{name}": known["file"] for name, known in summary.get("weights", {}).items()}
+    return [word for option in files.items() for word in option]
 
 
 def made_by(run: Run) -> str:
