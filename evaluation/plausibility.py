@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 
-from cfgen.models.bundle import Bundle, load_bundle
+from cfgen.models.bundle import load_bundle
 from evaluation.adopt import adopt
 from evaluation.measures.distances import distances
 from evaluation.measures.draws import DEFINITION, diversity_of_draws
 from evaluation.measures.image import Instruments, measure
 from evaluation.measures.instruments import instruments_of
+from evaluation.measures.notes import drifted, stopped
 from evaluation.measures.real import Seen, look, real_images
 from evaluation.measures.realism import DEFINITIONS, identity, judges_on_real, take, templates
 from evaluation.measures.transitions import write_curves
@@ -28,8 +29,6 @@ from evaluation.writing import write_file
 
 REAL_IMAGES = 1000
 """Real images of a class that counterfactuals are compared to, at most."""
-DRIFT = 0.01
-"""From this difference of a probability on, the classifier is not the one searched with."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,7 +67,7 @@ def evaluate(
     instruments = with_weights(asked, weights)
     described, strange = describe_weights(weights)
     measured, curves = measure(found, instruments, batch_size)
-    notes = _missing(found) + _drift(found, bundle, measured) + strange
+    notes = stopped(found) + drifted(found, bundle, measured) + strange
     real: dict[str, Seen] = {}
     try:
         named = real_images(found, bundle, REAL_IMAGES)
@@ -151,36 +150,6 @@ def _together(
         "changes": templates(taken),
         "identity": identity(taken),
     }
-
-
-def _missing(run: Run) -> list[str]:
-    """Say where the search was stopped before its last sample."""
-    tried = len(run.samples) + len(run.skipped)
-    asked = int(run.config.get("samples") or tried)
-    if tried >= asked:
-        return []
-    return [f"The search was stopped at {tried} of {asked} samples; the same command goes on."]
-
-
-def _drift(run: Run, bundle: Bundle, measured: list[Row]) -> list[str]:
-    """Say where the models are no longer those that the run was made with."""
-    now, then = bundle.searched_with(), run.config.get("weights") or {}
-    changed = sorted(name for name in then if then[name] != now.get(name, then[name]))
-    notes = []
-    if changed:
-        notes.append(f"The bundle's {', '.join(changed)} changed since the search.")
-    pairs = zip(run.samples, measured, strict=True)
-    drift = max(abs(_p(row) - _p(own)) for row, own in pairs)
-    if drift > DRIFT:
-        notes.append(
-            f"p(target) of a factual differs by up to {drift:.2f} from the search's: it was made "
-            "with another classifier."
-        )
-    return notes
-
-
-def _p(row: Row) -> float:
-    return float(row["p_target_factual"] or 0)
 
 
 def _summary(

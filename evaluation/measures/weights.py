@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen import metrics
+from cfgen.digests import digest_of
 from cfgen.models import alexnet, inception
 from cfgen.types import Images
 from evaluation.measures.image import INCEPTION, Instruments
@@ -65,8 +65,7 @@ def describe_weights(weights: Weights) -> tuple[dict[str, dict[str, str]], list[
     """
     described, notes = {}, []
     for name, path in weights.files().items():
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_of(path).hex()
         described[name] = {"file": str(path), "sha256": digest}
         if not digest.startswith(_PUBLISHED[name]):
             notes.append(
