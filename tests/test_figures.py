@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image as Picture
 
 from evaluation import figures
+from evaluation.figures.labels import keep_apart
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 BEFORE, AFTER = torch.tensor([0.03, 0.97]), torch.tensor([0.91, 0.09])
@@ -206,3 +210,19 @@ def test_save_names_what_it_cannot_write(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="expected a place that can be written"):
         figures.save(figure, tmp_path / "file" / "a.png")
+
+
+def test_labels_of_points_that_stand_together_are_kept_apart():
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    places = [(0.5, 0.5), (0.5, 0.5), (0.52, 0.5), (0.1, 0.9)]
+    labels = [
+        axes.annotate(f"run number {k}", place, xytext=(4, 4), textcoords="offset points")
+        for k, place in enumerate(places)
+    ]
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    keep_apart(figure, labels)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert labels[3].xyann == (4, 4)

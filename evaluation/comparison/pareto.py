@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from cfgen.metrics import Estimate, estimate, pareto_front
+from evaluation.figures.labels import keep_apart
 from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, literal, quiet
 from evaluation.measured import Measured
 from evaluation.measures.distances import in_network
@@ -100,9 +102,10 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
     figure = Figure(figsize=(5.4, 3.8), layout="constrained")
     axes = figure.subplots()
     known = [one for one in points if not math.isnan(one.realism)]
+    labels: list[Annotation] = []
     for one in points:
         across, up = one.proximity.mean, one.validity.mean
-        axes.annotate(
+        label = axes.annotate(
             literal(one.name),
             (across, up),
             xytext=(6, 5),
@@ -110,6 +113,7 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
             fontsize=SMALL,
             fontweight="bold" if one.front else "normal",
         )
+        labels.append(label)
         ring, width = (AFTER, 2.0) if one.front else (BEFORE, 1.0)
         axes.scatter([across], [up], s=110, facecolors="none", edgecolors=ring, linewidths=width)
     colours = axes.scatter(
@@ -129,6 +133,7 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
     axes.set_ylim(-0.05, 1.1)
     axes.margins(x=0.2)
     quiet(axes)
+    keep_apart(figure, labels)
     return figure
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
+from evaluation.figures.labels import keep_apart
 from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, VERMILLION, legend_below, quiet
 from evaluation.measured import Measured
 from evaluation.summary import CORRECT
@@ -37,19 +39,21 @@ def frontier(
         raise ValueError("expected at least one target, got none; search more samples")
     figure = Figure(figsize=(0.6 + 4 * len(targets), 3.6), layout="constrained")
     shown = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    labels: dict[str, list[Annotation]] = {target: [] for target in targets}
     for axes, target in zip(shown, targets, strict=True):
         for (name, family), colour in zip(families.items(), _COLOURS, strict=False):
             _line(axes, name, points(family, target), colour)
         for run in singles:
             for similarity, follow in points([run], target):
                 axes.scatter([similarity], [follow["mean"]], color=BEFORE, s=24, zorder=2)
-                axes.annotate(
+                label = axes.annotate(
                     run.name,
                     (similarity, follow["mean"]),
                     xytext=(4, 4),
                     textcoords="offset points",
                     fontsize=SMALL,
                 )
+                labels[target].append(label)
         axes.set_title(f"to {target}", fontsize=TEXT)
         axes.set_xlabel("mean SSIM to the factual", fontsize=TEXT)
         axes.set_ylim(-0.05, 1.05)
@@ -57,6 +61,8 @@ def frontier(
         quiet(axes)
     shown[0].set_ylabel("judges that follow", fontsize=TEXT)
     legend_below(figure, shown[0], columns=2)
+    for some in labels.values():
+        keep_apart(figure, some)
     return figure
 
 
