@@ -6,8 +6,9 @@ BIN := .venv/bin
 demo: .venv/base
 	$(BIN)/cfgen demo
 
+# Two processes of one thread each: many small networks gain nothing from more threads.
 test: .venv/test check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/test
 	$(BIN)/ruff format --check .
