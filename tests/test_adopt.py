@@ -4,9 +4,7 @@ import csv
 import json
 import logging
 import re
-import shlex
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -388,24 +386,3 @@ def test_what_holds_no_pairs_is_named(tiny_bundle_path, tmp_path):
     shutil.rmtree(root / "counterfactual")
     (root / "counterfactual").mkdir()
     refused("pairs that can be used, got none of 2; see .*no counterfactual of", root)
-
-
-def test_the_how_to_says_what_works(tmp_path, monkeypatch):
-    """Every command of docs/howto/others.md, in its order, on phantoms."""
-    text = (Path(__file__).parents[1] / "docs/howto/others.md").read_text()
-    blocks = re.findall(r"```(sh|yaml)\n(.*?)```", text, flags=re.DOTALL)
-    write_folder(tmp_path / "pairs", phantom_pairs(2))
-    monkeypatch.chdir(tmp_path)
-    (described,) = (block for kind, block in blocks if kind == "yaml")
-    (tmp_path / "my-classifier.yaml").write_text(described)
-    import torchvision
-
-    torch.manual_seed(0)
-    torch.save(torchvision.models.resnet18(num_classes=2).state_dict(), "resnet18.pt")
-    commands = [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
-    assert len(commands) == 7
-    for command in commands:
-        words = shlex.split(command)[1:]
-        if words[0] == "search":
-            words += ["--limit", "2", "--settings.steps", "1"]
-        assert cfgen(*words) == 0, command

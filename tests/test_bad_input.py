@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -310,16 +311,16 @@ def test_a_folder_of_something_else_is_never_written_into(
 
 def fill_disk(monkeypatch, after):
     """Let so many files be written whole, then run out of space."""
-    write, written = Path.write_bytes, []
+    sync, written = os.fsync, []
 
-    def writing(path, data):
-        written.append(path)
+    def syncing(file):
+        written.append(file)
         if len(written) > after:
-            write(path, data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return write(path, data)
+            os.ftruncate(file, os.fstat(file).st_size // 2)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
 
-    monkeypatch.setattr(Path, "write_bytes", writing)
+    monkeypatch.setattr(os, "fsync", syncing)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])

@@ -13,7 +13,7 @@ from matplotlib.text import Annotation
 
 from cfgen.metrics import Estimate, estimate, pareto_front
 from evaluation.figures.labels import keep_apart
-from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, literal, quiet
+from evaluation.figures.style import AFTER, BEFORE, SMALL, TEXT, literal, quiet, shortened
 from evaluation.measured import Measured
 from evaluation.measures.distances import in_network
 from evaluation.runs import Row
@@ -106,7 +106,7 @@ def pareto_figure(points: Sequence[Point], budget: float) -> Figure:
     for one in points:
         across, up = one.proximity.mean, one.validity.mean
         label = axes.annotate(
-            literal(one.name),
+            literal(shortened(one.name)),
             (across, up),
             xytext=(6, 5),
             textcoords="offset points",

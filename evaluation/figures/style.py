@@ -74,3 +74,12 @@ def literal(text: str) -> str:
     \$x\$
     """
     return text.replace("$", r"\$")
+
+
+def shortened(text: str, most: int = 32) -> str:
+    """Return the end of a text that is too long for a label.
+
+    >>> shortened("runs/of/the/whole/study/prior", most=12)
+    '…study/prior'
+    """
+    return text if len(text) <= most else "…" + text[1 - most :]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evaluation.report.numbers import read_summary
 from evaluation.runs import Run
 
 _SEARCH = (
@@ -54,7 +54,7 @@ def commands(run: Run, measures: Sequence[str], beside: Sequence[Path], limit: i
 
 def _weights(run: Run) -> list[str]:
     """Return the options that name the files of weights which a run was measured with."""
-    summary = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(run.path / "summary.json")
     files = {f"--{name}": known["file"] for name, known in summary.get("weights", {}).items()}
     return [word for option in files.items() for word in option]
 
