@@ -11,10 +11,11 @@ import base64
 import hashlib
 from pathlib import Path
 
+from jinja2 import Environment
 from jinja2.environment import TemplateStream
 from markupsafe import Markup
 
-from evaluation.pages import COMMON, environment
+from evaluation.pages import environment
 from evaluation.report.numbers import table_of
 from evaluation.sections import tables
 
@@ -32,8 +33,8 @@ def page_of(**values: object) -> TemplateStream:
     pages = environment(_TEMPLATES)
     pages.globals |= {"table_of": table_of, "tables": tables}
     pages.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    style = _joined(_STYLES, "css")
-    script = _joined(_SCRIPTS, "js")
+    style = _joined(pages, _STYLES, "css")
+    script = _joined(pages, _SCRIPTS, "js")
     return pages.get_template("report.html.j2").stream(
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
@@ -43,10 +44,9 @@ def page_of(**values: object) -> TemplateStream:
     )
 
 
-def _joined(names: tuple[str, ...], suffix: str) -> str:
-    folders = {"base": COMMON}
-    files = (folders.get(name, _TEMPLATES) / f"{name}.{suffix}" for name in names)
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+def _joined(pages: Environment, names: tuple[str, ...], suffix: str) -> str:
+    assert pages.loader is not None
+    return "\n".join(pages.loader.get_source(pages, f"{name}.{suffix}")[0] for name in names)
 
 
 def _hash(text: str) -> str:
