@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.models.classifier import Classifier
-from cfgen.objectives import other_score, target_score
-from cfgen.types import Goal, Images, Labels, LogOdds
+from cfgen.objectives import class_log_odds, other_score, target_score
+from cfgen.types import ALL, Goal, Images, Labels, LogOdds
 
 CONFIDENCE = 0.9
 ROUNDING = 1e-4
@@ -25,6 +25,7 @@ def make_goal(
     factual: Images,
     target: str | Sequence[str | None] | None = None,
     confidence: float = CONFIDENCE,
+    width: int = ALL,
 ) -> Goal:
     """Make the goal of a batch: that the classifier sees the target with a given confidence.
 
@@ -36,6 +37,7 @@ def make_goal(
             image.
         confidence: calibrated probability to reach. Where the classifier's own decision threshold
             asks for more than that, more is asked for, so that a reached goal is always a flip.
+        width: images that the classifier is given at once.
 
     Raises:
         ValueError: the confidence is no probability, or the classifier knows no such class.
@@ -43,17 +45,19 @@ def make_goal(
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence between 0 and 1, got {confidence}; do try 0.9")
     with torch.inference_mode():
-        logits = classifier(factual)
+        logits = torch.cat([classifier(part) for part in factual.split(width)])
         source = classifier.decide(logits)
-    source = source.clone()
+    logits, source = logits.clone(), source.clone()
     sure = math.log(confidence / (1 - confidence))
     thresholds = torch.tensor(classifier.thresholds).to(factual)
     if target == OTHER:
         bar = _odds_away(thresholds, source).clamp(min=sure)
-        return Goal(other_score(classifier), bar, source, None)
+        before = -class_log_odds(logits, source)
+        return Goal(other_score(classifier), bar, source, None, before)
     wanted = _target(classifier, logits, source, target)
     bar = _odds_towards(thresholds, wanted).clamp(min=sure)
-    return Goal(target_score(classifier), bar, source, wanted)
+    before = class_log_odds(logits, wanted)
+    return Goal(target_score(classifier), bar, source, wanted, before)
 
 
 def _odds_towards(thresholds: Float[Tensor, " classes"], target: Labels) -> LogOdds:
@@ -87,7 +91,7 @@ def _target(
                 f"expected a target among {', '.join(classifier.classes)} or {OTHER!r}, got "
                 f"{name!r}; do name one of these"
             )
-    wanted = logits.scatter(1, source[:, None], -torch.inf).argmax(1).clone()
+    wanted = logits.scatter(1, source[:, None], -torch.inf).argmax(1)
     for place, name in enumerate(names):
         if name is not None:
             wanted[place] = classifier.classes.index(name)

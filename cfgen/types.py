@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,7 +19,24 @@ Logits = Float[Tensor, "batch classes"]
 LogOdds = Float[Tensor, " batch"]
 Labels = Int[Tensor, " batch"]
 Rows = Int[Tensor, " rows"]
+Going = Int[Tensor, " going"]
+"""Those rows, of some, that go on."""
 Seeds = Int[Tensor, " batch"]
+
+ALL = sys.maxsize
+"""As many as there are."""
+
+
+class Limits(NamedTuple):
+    """What a search may use.
+
+    Attributes:
+        width: images that the networks are given at once; the others of a batch wait their turn.
+        evaluations: of the classifier for each image, with the first one, of the factual.
+    """
+
+    width: int = ALL
+    evaluations: int = ALL
 
 
 @dataclass(frozen=True)
@@ -30,12 +49,14 @@ class Goal:
         bar: log-odds at which an image's goal is reached.
         source: index of the class each image is taken to show, where there is one.
         target: index of the class each image is to show, where there is one.
+        before: log-odds of the goal for the factuals, where whoever made it has asked for them.
     """
 
     score: Callable[[Images, Goal], LogOdds]
     bar: LogOdds
     source: Labels | None = None
     target: Labels | None = None
+    before: LogOdds | None = None
 
     def log_odds(self, images: Images) -> LogOdds:
         """Log-odds that each image shows what this goal asks of it."""
@@ -48,6 +69,7 @@ class Goal:
             bar=self.bar[rows],
             source=None if self.source is None else self.source[rows],
             target=None if self.target is None else self.target[rows],
+            before=None if self.before is None else self.before[rows],
         )
 
 

@@ -132,13 +132,16 @@ def refinement(
     """Normalised momentum steps on the pixels of one image, for the score weights . x, by hand.
 
     Minimises log(1 + exp(-score)) + weight * |x' - x|^2. Returns the image that reached the bar,
-    else the one of the highest score, its step, and how many images were scored.
+    else the one of the highest score, its step, and how many checks that took: one more where the
+    goal was expected too early.
     """
     current, velocity = factual.astype(np.float64), np.zeros(factual.shape)
     pace = step_size * np.sqrt((current**2).sum())
     best, best_score, best_step = current, -np.inf, 0
+    scores = []
     for step in range(steps + 1):
         score = float((weights * current).sum())
+        scores.append(score)
         if score > best_score:
             best, best_score, best_step = current, score, step
         if score >= bar or step == steps:
@@ -146,7 +149,13 @@ def refinement(
         gradient = -weights / (1 + np.exp(score)) + 2 * weight * (current - factual)
         velocity = momentum * velocity - gradient / np.sqrt((gradient**2).sum())
         current = np.clip(current + pace * velocity, 0, 1)
-    return best, best_step, step + 1
+    return best, best_step, step + 1 + hopes_in_vain(scores[:steps], bar)
+
+
+def hopes_in_vain(scores: list[float], bar: float) -> int:
+    """1 if any score falls short of a bar that as great a rise as the last would have reached."""
+    triples = zip(scores, scores[1:], scores[2:], strict=False)
+    return int(any(2 * second - first >= bar > third for first, second, third in triples))
 
 
 def approach(
@@ -160,13 +169,14 @@ def approach(
 ) -> tuple[np.ndarray, int]:
     """Steps to the boundary of one image's pixels and the way back, by hand.
 
-    Gradients are central differences. Returns the image found and how many images were scored.
+    Gradients are central differences. Returns the image found and how many checks that took:
+    one more where the goal was expected too early.
     """
     failed = held = factual.astype(np.float64)
-    scored = 0
+    scores = []
     for step in range(steps + 1):
-        scored += 1
         value = score(held)
+        scores.append(value)
         if value >= bar or step == steps:
             break
         small = 1e-6 * np.eye(held.size)
@@ -174,6 +184,7 @@ def approach(
         failed = held
         length = (1 + overshoot) * (bar - value) / np.sqrt((gradient**2).sum())
         held = np.clip(held + length * gradient / np.sqrt((gradient**2).sum()), 0, 1)
+    scored = len(scores) + hopes_in_vain(scores[:steps], bar)
     for _ in range(halvings):
         scored += 1
         middle = failed + 0.5 * (held - failed)

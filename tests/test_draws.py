@@ -13,6 +13,7 @@ from cfgen.cli import main
 from cfgen.data.phantom import of_path, samples
 from cfgen.data.samples import Sample
 from cfgen.methods import search as search_batch
+from cfgen.types import Limits
 from evaluation.measures.draws import diversity_of_draws
 from evaluation.runs import read_run
 from evaluation.search import task as module
@@ -23,9 +24,9 @@ def cfgen(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def at_random(bundle, goal, factual, method, settings, region, seeds):
+def at_random(bundle, goal, factual, method, settings, region, seeds, limits=Limits()):  # noqa: B008
     """A search that adds noise of its own seed to each image."""
-    found = search_batch(bundle, goal, factual, method, settings, region)
+    found = search_batch(bundle, goal, factual, method, settings, region, seeds, limits)
     noise = [
         torch.randn(factual.shape[1:], generator=torch.Generator().manual_seed(seed))
         for seed in seeds.tolist()

@@ -21,7 +21,7 @@ from tests.test_scale import begin, places, rows_of
 from tests.test_training import assert_same_training, draw_films, write_recipe
 
 SEED = 7
-SAMPLES = 16
+SAMPLES = 24
 
 
 @pytest.fixture(scope="module")

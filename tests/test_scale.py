@@ -37,7 +37,7 @@ STEPS = ("--settings.steps", 8, "--settings.step_size", 0.005)
 @pytest.fixture(scope="module")
 def asked(tiny_bundle_path):
     given = ("--bundle", tiny_bundle_path, "--data", "phantom", "--split", "test", "--limit", 10)
-    return ("search", *given, "--method", "latent", *STEPS, "--batch_size", 2)
+    return ("search", *given, "--method", "latent", *STEPS, "--batch_size", 1)
 
 
 @pytest.fixture(scope="module")
@@ -180,14 +180,14 @@ def test_every_sample_is_one_process_s_business(total, block, world, done):
 
 
 class TooMuch:
-    """A search that has memory for a few items only, and says otherwise as torch does."""
+    """A search that has memory for a few items at once only, and says otherwise as torch does."""
 
     def __init__(self, fits: int, error: Exception) -> None:
         self.fits, self.error, self.tried = fits, error, []
 
-    def __call__(self, items):
-        self.tried.append(len(items))
-        if len(items) > self.fits:
+    def __call__(self, items, width):
+        self.tried.append((len(items), width))
+        if width > self.fits:
             raise self.error
         return list(items)
 
@@ -196,33 +196,28 @@ CPU = RuntimeError(
     "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: "
     "you tried to allocate 4611686018427387904 bytes. Error code 12 (Cannot allocate memory)"
 )
+GPU = torch.OutOfMemoryError("CUDA out of memory")
 
 
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), CPU, MemoryError("numpy")]
-)
+@pytest.mark.parametrize("error", [GPU, CPU, MemoryError("numpy")])
 def test_a_batch_too_large_is_halved_and_stays_so(error, caplog):
-    search, size = TooMuch(3, error), BatchSize(16, 16)
-    found = [item for some in size.search(range(16), search) for item in some]
-    assert found == list(range(16))
-    assert search.tried == [16, 8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    search, size = TooMuch(3, error), BatchSize(16)
+    found = [item for some in size.search(range(64), search) for item in some]
+    assert found == list(range(64))
+    assert search.tried == [(64, 16), (32, 8), (16, 4), *[(8, 2)] * 8]
     search.tried.clear()
-    assert [len(some) for some in size.search(range(5), search)] == [2, 2, 1]
-    assert search.tried == [2, 2, 1]
+    assert [len(some) for some in size.search(range(13), search)] == [8, 5]
+    assert search.tried == [(8, 2), (5, 2)]
     assert "16 images at once: going on with 8" in caplog.text
 
 
 def test_an_image_too_large_and_another_error_are_no_matter_of_size():
     with pytest.raises(ValueError, match=r"memory for one image .*CUDA out of memory"):
-        list(
-            BatchSize(4, 4).search(
-                range(4), TooMuch(0, torch.OutOfMemoryError("CUDA out of memory"))
-            )
-        )
+        list(BatchSize(4).search(range(4), TooMuch(0, GPU)))
     search = TooMuch(1, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        list(BatchSize(4, 4).search(range(4), search))
-    assert search.tried == [4]
+        list(BatchSize(4).search(range(4), search))
+    assert search.tried == [(4, 4)]
 
 
 def test_torch_s_own_error_is_known():
@@ -237,16 +232,18 @@ def test_a_search_without_enough_memory_finds_the_same(size, asked, alone, tmp_p
     tried = []
 
     def narrow(bundle, goal, factual, *how):
-        tried.append(len(factual))
-        if len(factual) > 3:
+        width = min(how[-1].width, len(factual))
+        tried.append((len(factual), width))
+        if width > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return search_batch(bundle, goal, factual, *how)
 
     monkeypatch.setattr(task_module, "search_batch", narrow)
     given = [*map(str, asked), "--batch_size", str(size), "--out", str(tmp_path / "run")]
     assert main(given) == 0
-    assert tried[1:3] == ([8, 4] if size == 8 else [10, 5])
-    assert max(tried[3:]) <= 4
+    assert tried[1:] == ([(10, 8)] if size == 8 else [(10, 10), (10, 5)]) + (
+        [(10, 4), (8, 2), (2, 2)] if size == 8 else [(8, 2), (2, 2)]
+    )
     assert_close(tmp_path / "run", alone)
     monkeypatch.undo()
     assert main(["axioms", str(tmp_path / "run"), "--limit", "2"]) == 0
@@ -256,15 +253,15 @@ def test_the_size_found_is_the_largest_that_is_worth_it(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("evaluation.search.sizes.time.perf_counter", lambda: now[0])
 
-    def searched(items):
-        now[0] += 10 + max(len(items), 32)  # as long for 32 as for 1, and no better beyond 64
-        now[0] += max(0, len(items) - 32) * 5
-        return len(items)
+    def searched(items, width):
+        turns = -(-len(items) // width)
+        now[0] += turns * (10 + max(width, 32))  # as long for 32 as for 1
+        now[0] += turns * max(0, width - 32) * 5  # and no better beyond
+        return len(items), width
 
-    size = BatchSize("auto", 256)
-    sizes = list(size.search(range(256), searched))
-    assert sizes == [16, 32, 64, 32, 32, 32, 32, 16]
-    assert BatchSize("auto", 7).limit == 7
+    size = BatchSize("auto")
+    sizes = list(size.search(range(600), searched))
+    assert sizes == [(64, 16), (128, 32), (256, 64), (128, 32), (24, 24)]
 
 
 def test_the_next_block_is_read_while_one_is_searched():
@@ -307,7 +304,7 @@ def test_a_further_batch_is_begun_only_in_time(monkeypatch):
 
 def test_a_search_out_of_time_goes_on_by_the_same_command(asked, alone, tmp_path, capsys):
     command = [*map(str, asked), "--timeout", "0.001", "--out", str(tmp_path / "run")]
-    for done in (2, 4, 6, 8):
+    for done in (4, 8):
         assert main(command) == OUT_OF_TIME
         assert f"expected 10 samples within 0.001 s, got {done} so far" in capsys.readouterr().err
         assert len(read_run(tmp_path / "run").samples) == done
@@ -319,8 +316,8 @@ def test_time_is_up_for_all_processes_at_once(asked, alone, server, tmp_path):
     command = (*asked, "--out", tmp_path / "run", "--timeout")
     pids = begin(server, "torchrun", 2, *command, 0.001)
     assert [server.end(pid) for pid in pids] == [OUT_OF_TIME, 0]
-    assert "got 4 so far" in server.said(pids[0])
-    assert len(read_run(tmp_path / "run").samples) == 4
+    assert "got 8 so far" in server.said(pids[0])
+    assert len(read_run(tmp_path / "run").samples) == 8
     pids = begin(server, "torchrun", 2, *command, 1000)
     assert [server.end(pid) for pid in pids] == [0, 0]
     assert_close(tmp_path / "run", alone)
@@ -331,9 +328,20 @@ def test_the_budget_of_a_sample_holds(method, asked, tmp_path):
     given = [*map(str, asked[:-8]), "--method", method, "--settings.steps", "5", "--limit", "4"]
     assert main([*given, "--confidence", "0.9999", "--out", str(tmp_path / "run")]) == 0
     samples = read_run(tmp_path / "run").samples
-    # Of the factual, of the start, and of the gradient that latent-shift goes along.
-    assert all(int(row["evaluations"]) <= 5 + 2 for row in samples)
+    # Of the factual, of the start, of the gradient that latent-shift goes along or a hope in vain.
+    assert all(int(row["evaluations"]) <= 5 + 3 for row in samples)
     assert max(int(row["steps"]) for row in samples) <= 5
+
+
+@pytest.mark.parametrize("budget", [2, 3, 6])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_sample_costs_more_than_its_budget(method, budget, asked, tmp_path):
+    given = [*map(str, asked[:-8]), "--method", method, "--limit", "4", "--batch_size", "2"]
+    given += ["--confidence", "0.9999", "--budget", str(budget), "--out", str(tmp_path / "run")]
+    assert main(given) == 0
+    samples = read_run(tmp_path / "run").samples
+    assert max(int(row["evaluations"]) for row in samples) == budget
+    assert {row["outcome"] for row in samples} <= {"budget spent", "reached"}
 
 
 def test_the_batch_script_for_slurm_is_one():

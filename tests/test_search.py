@@ -96,9 +96,11 @@ def test_least_change_of_a_linear_score_is_the_gap_over_the_norm_of_its_weights(
     goal, weights = linear_goal(4)
     factual = films(4, side=6, low=0.4, high=0.6)
     gap = goal.bar - goal.log_odds(factual)
-    direction, _ = score_gradient(goal, factual, LatentSpace(Identity()))
+    space = LatentSpace(Identity())
+    encoded = space.encode(factual)
+    direction = score_gradient(goal, factual, space, encoded)
     found = line_search(
-        goal, factual, LatentSpace(Identity()), direction,
+        goal, factual, space, encoded, direction,
         first=1e-3, growth=1.3, steps=200, tolerance=1e-4,
     )  # fmt: skip
     moved = l2(factual, found.images)
@@ -174,9 +176,10 @@ def test_line_search_finds_the_least_strength_that_holds():
     goal, _ = convolutional_goal(2, bar=0.5)
     factual = films(2, low=0.3, high=0.7)
     space = PixelSpace()
-    direction, _ = score_gradient(goal, factual, space)
+    encoded = space.encode(factual)
+    direction = score_gradient(goal, factual, space, encoded)
     found = line_search(
-        goal, factual, space, direction, first=0.01, growth=1.2, steps=100, tolerance=0.001
+        goal, factual, space, encoded, direction, first=0.01, growth=1.2, steps=100, tolerance=0.001
     )
     for row in range(2):
         one = goal.take(torch.tensor([row]))
@@ -204,7 +207,10 @@ def test_outcomes_are_told_apart():
     assert found.evaluations.tolist() == [1, 5, 2]
     assert torch.equal(found.images, films(3))
     assert found.reached().tolist() == [True, False, False]
-    along = line_search(goal, films(3), PixelSpace(), films(3), first=0.1, growth=1.5, steps=3)
+    encoded = PixelSpace().encode(films(3))
+    along = line_search(
+        goal, films(3), PixelSpace(), encoded, films(3), first=0.1, growth=1.5, steps=3
+    )
     assert along.outcomes == [Outcome.ALREADY, Outcome.SPENT, Outcome.DIVERGED]
 
 

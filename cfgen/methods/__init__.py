@@ -15,7 +15,7 @@ from cfgen.methods.plain import class_mean_shift, latent, latent_boundary, laten
 from cfgen.methods.settings import Approach, Descent, Guided, LineSearch, Settings, with_overrides
 from cfgen.models.bundle import Bundle
 from cfgen.spaces import EVERYWHERE, Region
-from cfgen.types import Counterfactuals, Goal, Images, Seeds
+from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds
 
 DEFAULT_METHOD = "prior"
 
@@ -60,6 +60,7 @@ def search(
     settings: Settings | None = None,
     region: Region = EVERYWHERE,
     seeds: Seeds | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
     """Search the counterfactuals of a batch by a method's name.
 
@@ -71,7 +72,8 @@ def search(
         settings: of the method; None for its own.
         region: where and how far an image may change.
         seeds: of what is drawn at random, one an image, such as its sample's id; None for zeros.
+        limits: what the search may use.
     """
     drawn = torch.zeros(len(factual), dtype=torch.long) if seeds is None else seeds
     how = settings or settings_of(method)
-    return METHODS[method].search(bundle, goal, factual, how, region, drawn)
+    return METHODS[method].search(bundle, goal, factual, how, region, drawn, limits)

@@ -23,9 +23,9 @@ from cfgen.edits import (
 from cfgen.methods.settings import EditName, Guided
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import refine, strength_at_ssim
+from cfgen.search import encode, portions, refine, strength_at_ssim
 from cfgen.spaces import EditSpace, LatentSpace, Region
-from cfgen.types import Counterfactuals, Goal, Images, Seeds
+from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds
 
 PAIRED = Denoising(draws=1)
 ASCENT = Ascent()
@@ -66,6 +66,7 @@ def guided(
     settings: Guided,
     region: Region,
     seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Edit, scale to an SSIM budget, and search where how much of the edit is to be seen.
 
@@ -75,15 +76,16 @@ def guided(
     a finding is to be expected, and can go on everywhere.
     """
     space = LatentSpace(bundle.autoencoder, residual=settings.decoding == "residual")
-    encoded = space.encode(factual)
+    encoded = encode(space, factual, limits.width)
     proposal = propose(bundle, settings.edit)
+    some = portions(len(factual), limits.width)
     with torch.no_grad():
-        edit = proposal.edit(encoded.codes, goal, seeds)
-        start = _start(bundle, factual, settings)
+        edits = [proposal.edit(encoded.codes[rows], goal.take(rows), seeds[rows]) for rows in some]
+        edit = torch.cat(edits)
+        start = torch.cat([_start(bundle, factual[rows], settings) for rows in some])
         proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
-    strength, tries = strength_at_ssim(
-        proposed, factual, space, encoded, settings.budget, region=region
-    )
+    how = {"region": region, "width": limits.width}
+    strength, tries = strength_at_ssim(proposed, factual, space, encoded, settings.budget, **how)
     scaled = edit * strength.view(-1, *[1] * (edit.ndim - 1))
     found = refine(
         goal,
@@ -95,6 +97,7 @@ def guided(
         momentum=settings.momentum,
         steps=settings.steps,
         region=region,
+        limits=limits,
     )
     return replace(
         found,

@@ -10,9 +10,9 @@ from cfgen.edits import class_mean
 from cfgen.methods.settings import Approach, Descent, LineSearch
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import approach, descend, line_search, score_gradient
-from cfgen.spaces import LatentSpace, PixelSpace, Region, Space
-from cfgen.types import Counterfactuals, Goal, Images, Seeds
+from cfgen.search import approach, descend, encode, line_search, score_gradient
+from cfgen.spaces import Encoded, LatentSpace, PixelSpace, Region, Space
+from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds
 
 
 def _latent(bundle: Bundle, settings: Descent | LineSearch | Approach) -> LatentSpace:
@@ -20,7 +20,12 @@ def _latent(bundle: Bundle, settings: Descent | LineSearch | Approach) -> Latent
 
 
 def _descend(
-    goal: Goal, factual: Images, space: Space, settings: Descent, region: Region
+    goal: Goal,
+    factual: Images,
+    space: Space,
+    settings: Descent,
+    region: Region,
+    limits: Limits,
 ) -> Counterfactuals:
     return descend(
         goal,
@@ -31,6 +36,7 @@ def _descend(
         step_size=settings.step_size,
         steps=settings.steps,
         region=region,
+        limits=limits,
     )
 
 
@@ -41,9 +47,10 @@ def pixel(
     settings: Descent,
     region: Region,
     _seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Descent on the pixels: the baseline, and the generator this project began with."""
-    return _descend(goal, factual, PixelSpace(), settings, region)
+    return _descend(goal, factual, PixelSpace(), settings, region, limits)
 
 
 def latent(
@@ -53,28 +60,33 @@ def latent(
     settings: Descent,
     region: Region,
     _seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Descent on the autoencoder's code."""
-    return _descend(goal, factual, _latent(bundle, settings), settings, region)
+    return _descend(goal, factual, _latent(bundle, settings), settings, region, limits)
 
 
 def _search_along(
     goal: Goal,
     factual: Images,
     space: Space,
+    encoded: Encoded,
     direction: Tensor,
     settings: LineSearch,
     region: Region,
+    limits: Limits,
 ) -> Counterfactuals:
     return line_search(
         goal,
         factual,
         space,
+        encoded,
         direction,
         first=settings.first,
         growth=settings.growth,
         steps=settings.steps,
         region=region,
+        limits=limits,
     )
 
 
@@ -85,12 +97,15 @@ def latent_shift(
     settings: LineSearch,
     region: Region,
     _seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Line search along the score's gradient at the code (latent shift: Cohen et al. 2021)."""
     space = _latent(bundle, settings)
-    direction, decodes = score_gradient(goal, factual, space)
-    found = _search_along(goal, factual, space, direction, settings, region)
-    return replace(found, evaluations=found.evaluations + 1, decodes=found.decodes + decodes)
+    encoded = encode(space, factual, limits.width)
+    direction = score_gradient(goal, factual, space, encoded, limits.width)
+    left = limits._replace(evaluations=limits.evaluations - 1)
+    found = _search_along(goal, factual, space, encoded, direction, settings, region, left)
+    return replace(found, evaluations=found.evaluations + 1, decodes=found.decodes + space.decodes)
 
 
 def class_mean_shift(
@@ -100,13 +115,13 @@ def class_mean_shift(
     settings: LineSearch,
     region: Region,
     seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Line search along the difference of the classes' mean codes: the control."""
     space = _latent(bundle, settings)
-    codes, _, decodes = space.encode(factual)
-    direction = class_mean(bundle.autoencoder.class_means)(codes, goal, seeds)
-    found = _search_along(goal, factual, space, direction, settings, region)
-    return replace(found, decodes=found.decodes + decodes)
+    encoded = encode(space, factual, limits.width)
+    direction = class_mean(bundle.autoencoder.class_means)(encoded.codes, goal, seeds)
+    return _search_along(goal, factual, space, encoded, direction, settings, region, limits)
 
 
 def latent_boundary(
@@ -116,6 +131,7 @@ def latent_boundary(
     settings: Approach,
     region: Region,
     _seeds: Seeds,
+    limits: Limits,
 ) -> Counterfactuals:
     """Linearised steps of the code to the boundary, and the way back (Moosavi-Dezfooli 2016)."""
     return approach(
@@ -126,4 +142,5 @@ def latent_boundary(
         steps=settings.steps,
         halvings=settings.halvings,
         region=region,
+        limits=limits,
     )

@@ -6,9 +6,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfgen.search.record import Problem, Record, begin
+from cfgen.search.climb import Climb
+from cfgen.search.record import Problem, Record, begin, encode
+from cfgen.search.turns import take_turns
 from cfgen.spaces import EVERYWHERE, Region, Space
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome, Rows
+from cfgen.types import (
+    Codes,
+    Counterfactuals,
+    Goal,
+    Going,
+    Images,
+    Labels,
+    Limits,
+    LogOdds,
+    Outcome,
+    Rows,
+)
 
 
 def approach(
@@ -20,6 +33,7 @@ def approach(
     steps: int,
     halvings: int,
     region: Region = EVERYWHERE,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
     """Step to where the linearised score reaches the bar; then go back as far as that holds.
 
@@ -37,6 +51,7 @@ def approach(
         steps: at most so many, each a pass forward and backward.
         halvings: of the way back, each a pass forward.
         region: where and how far an image may change.
+        limits: what the search may use.
 
     Returns:
         For each image the one of least change that reached its goal, else the best one checked.
@@ -50,57 +65,43 @@ def approach(
         >>> found.outcomes, int(found.evaluations), round(float(found.images.mean()), 3)
         ([<Outcome.REACHED: 'reached'>], 3, 0.604)
     """
-    codes, residual, decodes = space.encode(factual)
-    record, rows = begin(goal, factual, decodes)
-    problem = Problem(goal, factual, space, residual, region)
-    failed = codes.detach().clone()
+    encoded = encode(space, factual, limits.width)
+    record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
+    failed = encoded.codes.detach().clone()
     held = failed.clone()
-    crossed = []
-    for step in range(steps + 1):
-        if not len(rows):
-            break
-        there = held[rows].requires_grad_()
-        images, log_odds = problem.check(rows, there)
-        reached, finite = log_odds >= goal.bar[rows], log_odds.isfinite()
-        nearer = log_odds.detach() > record.log_odds[rows]
-        record.spend(rows, space.decodes)
-        record.keep(rows, nearer, images.detach(), log_odds.detach(), step)
-        record.end(rows[~finite], Outcome.DIVERGED)
-        crossed.append(rows[reached])
-        going = finite & ~reached
-        if step == steps or not going.any():
-            break
-        (gradient,) = torch.autograd.grad(log_odds[going].sum(), there)
-        missing = (goal.bar[rows] - log_odds.detach())[going]
-        rows, gradient = rows[going], gradient[going]
+
+    def move(rows: Rows, gradient: Codes, log_odds: LogOdds) -> None:
         failed[rows] = held[rows]
-        ahead = held[rows] + _least_change(gradient, (1 + overshoot) * missing)
-        held[rows] = space.take(rows).project(ahead)
-    arrived = torch.cat([*crossed, rows[:0]])
-    record.end(arrived, Outcome.REACHED)
-    _go_back(problem, record, arrived, failed, held, steps, halvings)
+        change = _least_change(gradient, (1 + overshoot) * (goal.bar[rows] - log_odds))
+        held[rows] = space.take(rows).project(held[rows] + change)
+
+    climb = Climb(record, held, lambda _rows, _images, log_odds: log_odds, move, steps)
+    climb.run(rows)
+    _go_back(record, failed, held, climb.taken, halvings)
     return record.result()
 
 
-@torch.no_grad()
-def _go_back(
-    problem: Problem,
-    record: Record,
-    rows: Rows,
-    failed: Codes,
-    held: Codes,
-    steps: int,
-    halvings: int,
-) -> None:
+def _go_back(record: Record, failed: Codes, held: Codes, taken: Labels, halvings: int) -> None:
     """Halve the ways from codes that hold to codes that failed; keep the last that hold."""
-    for halving in range(halvings if len(rows) else 0):
+    problem, halved = record.problem, torch.zeros_like(taken)
+
+    @torch.no_grad()
+    def halve(rows: Rows) -> Going:
         middle = (failed[rows] + held[rows]) / 2
         images, log_odds = problem.check(rows, middle)
-        reached = log_odds >= problem.goal.bar[rows]
-        record.spend(rows, problem.space.decodes)
-        record.keep(rows, reached, images, log_odds, steps + 1 + halving)
+        log_odds = log_odds.cpu()
+        reached = log_odds >= record.bar[rows]
+        halved[rows] += 1
+        record.spend(rows)
+        record.keep(rows, reached, images, log_odds, taken[rows] + halved[rows])
         held[rows[reached]] = middle[reached]
         failed[rows[~reached]] = middle[~reached]
+        return going(rows)
+
+    def going(rows: Rows) -> Going:
+        return rows[(halved[rows] < halvings) & (record.left(rows) > 0)]
+
+    take_turns(going(record.ended(Outcome.REACHED)), problem.limits.width, halve)
 
 
 def _least_change(gradient: Codes, rise: Float[Tensor, " batch"]) -> Codes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch.optim import Adam
 
-from cfgen.objectives import Distance, prediction_loss
-from cfgen.search.record import Problem, begin
+from cfgen.objectives import Distance
+from cfgen.search.climb import Climb, Move, objective
+from cfgen.search.record import Problem, begin, encode
 from cfgen.spaces import EVERYWHERE, Region, Space
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
+from cfgen.types import Codes, Counterfactuals, Goal, Images, Limits, LogOdds, Rows
 
 
 def descend(
@@ -20,8 +20,8 @@ def descend(
     weight: float,
     step_size: float,
     steps: int,
-    start: Codes | None = None,
     region: Region = EVERYWHERE,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
     """Minimise -log p(goal) + weight * distance(x, x') over codes by Adam (Kingma and Ba 2015).
 
@@ -33,13 +33,14 @@ def descend(
         weight: of the distance, lambda.
         step_size: of Adam.
         steps: at most so many.
-        start: change of the codes to start from; None for none.
         region: where and how far an image may change.
+        limits: what the search may use.
 
     Returns:
         For each image the first one checked that reaches its goal, else the best one checked.
 
     Example:
+        >>> import torch
         >>> from cfgen.objectives import l2
         >>> from cfgen.spaces import PixelSpace
         >>> brightness = lambda images, goal: images.mean((1, 2, 3)) - 0.5
@@ -49,28 +50,24 @@ def descend(
         >>> found.outcomes, bool(found.images.mean() >= 0.6)
         ([<Outcome.REACHED: 'reached'>], True)
     """
-    codes, residual, decodes = space.encode(factual)
-    record, rows = begin(goal, factual, decodes)
-    problem = Problem(goal, factual, space, residual, region)
-    moved = (codes if start is None else codes + start).detach().clone().requires_grad_()
-    adam = Adam([moved], lr=step_size)
-    for step in range(steps + 1):
-        if not len(rows):
-            break
-        images, log_odds = problem.check(rows, moved[rows])
-        record.spend(rows, space.decodes)
-        nearer = log_odds.detach() > record.log_odds[rows]
-        record.keep(rows, nearer, images.detach(), log_odds.detach(), step)
-        finite, reached = log_odds.isfinite(), log_odds >= goal.bar[rows]
-        record.end(rows[reached], Outcome.REACHED)
-        record.end(rows[~finite], Outcome.DIVERGED)
-        if step < steps:
-            losses = prediction_loss(log_odds) + weight * distance(factual[rows], images)
-            going = finite & ~reached
-            if going.any():
-                (moved.grad,) = torch.autograd.grad(losses[going].sum(), moved)
-                adam.step()
-                with torch.no_grad():
-                    moved.copy_(space.project(moved))
-        rows = rows[finite & ~reached]
+    encoded = encode(space, factual, limits.width)
+    record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
+    codes = encoded.codes.detach().clone()
+    loss = objective(factual, distance, weight)
+    Climb(record, codes, loss, _by_adam(codes, space, step_size), steps).run(rows)
     return record.result()
+
+
+def _by_adam(codes: Codes, space: Space, step_size: float) -> Move:
+    """Move codes by Adam, each a parameter of its own: so each has its own number of steps."""
+    parameters = [codes[row].requires_grad_() for row in range(len(codes))]
+    adam = Adam(parameters, lr=step_size, fused=True)
+
+    def move(rows: Rows, gradient: Codes, _log_odds: LogOdds) -> None:
+        for row, slope in zip(rows.tolist(), gradient, strict=True):
+            parameters[row].grad = slope
+        adam.step()
+        adam.zero_grad()
+        codes[rows] = space.take(rows).project(codes[rows])
+
+    return move

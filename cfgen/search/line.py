@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from cfgen.search.record import Problem, begin
-from cfgen.spaces import EVERYWHERE, Region, Space
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
+from cfgen.search.turns import portions, take_turns
+from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
+from cfgen.types import ALL, Codes, Counterfactuals, Goal, Going, Images, Limits, Outcome, Rows
 
 
 def line_search(
     goal: Goal,
     factual: Images,
     space: Space,
+    encoded: Encoded,
     direction: Codes,
     *,
     first: float,
@@ -21,6 +23,7 @@ def line_search(
     steps: int,
     tolerance: float = 0.05,
     region: Region = EVERYWHERE,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
     """Find the least strength s at which x'(z0 + s * direction) reaches the goal.
 
@@ -31,39 +34,43 @@ def line_search(
         goal: what each image is to become.
         factual: images in [0, 1].
         space: where to search.
+        encoded: the factuals in it.
         direction: of the codes, one an image.
         first: the first strength tried.
         growth: factor between strengths tried, above 1.
         steps: at most so many strengths are tried.
         tolerance: stop once a strength that held is within this share of one that failed.
         region: where and how far an image may change.
+        limits: what the search may use.
 
     Returns:
         For each image the one of the least strength that held, else the best one checked.
     """
-    codes, residual, decodes = space.encode(factual)
-    record, rows = begin(goal, factual, decodes)
-    problem = Problem(goal, factual, space, residual, region)
-    failed = torch.zeros(len(factual), device=factual.device)
+    record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
+    problem, codes = record.problem, encoded.codes
+    failed, tried = torch.zeros(len(factual)), torch.zeros(len(factual), dtype=torch.long)
     held = torch.full_like(failed, torch.inf)
-    for step in range(1, steps + 1):
-        if not len(rows):
-            break
+
+    @torch.no_grad()
+    def try_strength(rows: Rows) -> Going:
         strength = _next_strength(failed[rows], held[rows], first, growth)
-        with torch.no_grad():
-            scaled = direction[rows] * strength.view(-1, *[1] * (codes.ndim - 1))
-            there = space.take(rows).project(codes[rows] + scaled)
-            images, log_odds = problem.check(rows, there)
-        record.spend(rows, space.decodes)
-        reached = log_odds >= goal.bar[rows]
+        scale = strength.to(codes).view(-1, *[1] * (codes.ndim - 1))
+        there = space.take(rows).project(codes[rows] + direction[rows] * scale)
+        images, log_odds = problem.check(rows, there)
+        log_odds = log_odds.cpu()
+        finite, reached = log_odds.isfinite(), log_odds >= record.bar[rows]
         nearer = held[rows].isinf() & (log_odds > record.log_odds[rows])
-        record.keep(rows, reached | nearer, images, log_odds, step)
+        tried[rows] += 1
+        record.spend(rows)
+        record.keep(rows, reached | nearer, images, log_odds, tried[rows])
         record.end(rows[reached], Outcome.REACHED)
+        record.end(rows[~finite & held[rows].isinf()], Outcome.DIVERGED)
         held[rows] = torch.where(reached, strength, held[rows])
         failed[rows] = torch.where(reached, failed[rows], strength)
-        finite = log_odds.isfinite()
-        record.end(rows[~finite & held[rows].isinf()], Outcome.DIVERGED)
-        rows = rows[finite & (held[rows] > failed[rows] * (1 + tolerance))]
+        wide = held[rows] > failed[rows] * (1 + tolerance)
+        return rows[finite & wide & (tried[rows] < steps) & (record.left(rows) > 0)]
+
+    take_turns(rows if steps else rows[:0], limits.width, try_strength)
     return record.result()
 
 
@@ -74,21 +81,30 @@ def _next_strength(failed: Tensor, held: Tensor, first: float, growth: float) ->
     return torch.where(held.isinf(), growing, halving)
 
 
-def score_gradient(goal: Goal, factual: Images, space: Space) -> tuple[Codes, int]:
+def score_gradient(
+    goal: Goal, factual: Images, space: Space, encoded: Encoded, width: int = ALL
+) -> Codes:
     """Gradient of the goal's log-odds at the factuals' codes, as long as each code itself.
 
     The direction of the latent shift of Cohen et al. 2021 (gifsplanation). Theirs is the gradient
     of the probability, which vanishes where the classifier is sure; for two classes that of the
-    log-odds has the same direction and does not.
-
-    Returns:
-        The gradient, and the forward passes of a decoder that it took; the classifier took one.
+    log-odds has the same direction and does not. It takes one pass of the classifier, and one of
+    a space's decoder.
     """
-    codes, residual, decodes = space.encode(factual)
-    codes = codes.detach().clone().requires_grad_()
-    images = space.decode(codes, residual)
-    (gradient,) = torch.autograd.grad(goal.log_odds(images).sum(), codes)
+    parts = [
+        _score_gradient(
+            goal.take(rows), space.take(rows), encoded.codes[rows], encoded.residual[rows]
+        )
+        for rows in portions(len(factual), width)
+    ]
+    return torch.cat(parts)
+
+
+def _score_gradient(goal: Goal, space: Space, codes: Codes, residual: Images) -> Codes:
+    asked = codes.detach().clone().requires_grad_()
+    images = space.decode(asked, residual)
+    (gradient,) = torch.autograd.grad(goal.log_odds(images).sum(), asked)
     flat = gradient.flatten(1)
     length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
-    wanted = torch.linalg.vector_norm(codes.detach().flatten(1), dim=1, keepdim=True)
-    return (flat / length * wanted).view_as(codes), decodes + space.decodes
+    wanted = torch.linalg.vector_norm(codes.flatten(1), dim=1, keepdim=True)
+    return (flat / length * wanted).view_as(codes)

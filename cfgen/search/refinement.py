@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from cfgen.objectives import Distance, prediction_loss
-from cfgen.search.record import Problem, begin
+from cfgen.objectives import Distance
+from cfgen.search.climb import Climb, Move, objective
+from cfgen.search.record import Problem, begin, encode
 from cfgen.spaces import EVERYWHERE, Region, Space
-from cfgen.types import Codes, Counterfactuals, Goal, Images, Outcome
+from cfgen.types import Codes, Counterfactuals, Goal, Images, Limits, LogOdds, Rows
 
 
 def refine(
@@ -21,6 +22,7 @@ def refine(
     momentum: float,
     steps: int,
     region: Region = EVERYWHERE,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
     """Descend by normalised momentum steps until the goal is reached.
 
@@ -38,37 +40,32 @@ def refine(
         momentum: share of the velocity that is kept.
         steps: at most so many; with 0, the start is checked and that is all.
         region: where and how far an image may change.
+        limits: what the search may use.
 
     Returns:
         For each image the first one checked that reaches its goal, else the best one checked
         (the start is one, the factual is none).
     """
-    first, residual, decodes = space.encode(factual)
-    record, rows = begin(goal, factual, decodes)
-    problem = Problem(goal, factual, space, residual, region)
-    codes, velocity = first.detach().clone(), torch.zeros_like(first)
-    pace = step_size * _lengths(first)
-    for step in range(steps + 1):
-        if not len(rows):
-            break
-        moved = codes[rows].requires_grad_()
-        images, log_odds = problem.check(rows, moved)
-        finite, reached = log_odds.isfinite(), log_odds >= goal.bar[rows]
-        nearer = log_odds.detach() > record.log_odds[rows]
-        record.spend(rows, space.decodes)
-        record.keep(rows, nearer | (finite & (step == 0)), images.detach(), log_odds.detach(), step)
-        record.end(rows[reached], Outcome.REACHED)
-        record.end(rows[~finite], Outcome.DIVERGED)
-        going = finite & ~reached
-        if step == steps or not going.any():
-            break
-        losses = prediction_loss(log_odds) + weight * distance(factual[rows], images)
-        (gradient,) = torch.autograd.grad(losses[going].sum(), moved)
-        rows, gradient = rows[going], gradient[going]
+    encoded = encode(space, factual, limits.width)
+    record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
+    codes = encoded.codes.detach().clone()
+    loss, move = (
+        objective(factual, distance, weight),
+        _by_momentum(codes, space, step_size, momentum),
+    )
+    Climb(record, codes, loss, move, steps, start_counts=True).run(rows)
+    return record.result()
+
+
+def _by_momentum(codes: Codes, space: Space, step_size: float, momentum: float) -> Move:
+    velocity, pace = torch.zeros_like(codes), step_size * _lengths(codes)
+
+    def move(rows: Rows, gradient: Codes, _log_odds: LogOdds) -> None:
         velocity[rows] = momentum * velocity[rows] - gradient / _lengths(gradient)
         ahead = codes[rows] + pace[rows] * velocity[rows]
         codes[rows] = space.take(rows).project(ahead)
-    return record.result()
+
+    return move
 
 
 def _lengths(codes: Codes) -> Codes:

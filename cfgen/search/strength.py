@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.metrics import ssim
+from cfgen.search.turns import take_turns
 from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
-from cfgen.types import Codes, Images, Labels
+from cfgen.types import ALL, Codes, Going, Images, Labels, Rows
 
 LONGEST = 4.0
 """Longest change of a code that is tried, in lengths of the code itself."""
@@ -45,6 +46,7 @@ def strength_at_ssim(
     budget: float,
     *,
     region: Region = EVERYWHERE,
+    width: int = ALL,
 ) -> Strength:
     """Return the greatest strength of each image's edit that keeps an SSIM to the factual.
 
@@ -60,31 +62,33 @@ def strength_at_ssim(
         encoded: the images in it.
         budget: SSIM to keep, in (0, 1).
         region: where and how far an image may change.
+        width: images that are decoded at once.
     """
     unit = _lengths(encoded.codes) / _lengths(edit)
     low, high, tries = torch.zeros_like(unit), LONGEST * unit, torch.zeros(len(unit)).long()
-    rows, now = torch.arange(len(unit), device=unit.device), FIRST * unit
-    slope, before = torch.full_like(unit, 2.0), None
-    for _ in range(_TRIES):
-        change = edit[rows] * now.view(-1, *[1] * (edit.ndim - 1))
+    now, slope = FIRST * unit, torch.full_like(unit, 2.0)
+    before = torch.full((2, len(unit)), torch.nan).to(unit)
+
+    def try_strength(rows: Rows) -> Going:
+        change = edit[rows] * now[rows].view(-1, *[1] * (edit.ndim - 1))
         there, unchanged = space.take(rows), factual[rows]
         seen = there.decode(there.project(encoded.codes[rows] + change), encoded.residual[rows])
         seen = region.take(rows).confine(seen, unchanged)
         lost = (1 - ssim(unchanged, seen)) / (1 - budget)
-        tries[rows.cpu()] += 1
-        low[rows] = torch.where(lost <= 1, now, low[rows])
-        high[rows] = torch.where(lost <= 1, high[rows], now)
-        point = torch.stack([now, lost.clamp(min=1e-6)]).log()
-        if before is not None:
-            across, up = point - before
-            slope = (up / across).nan_to_num(2.0).clamp(*_SLOPES)
+        tries[rows] += 1
+        low[rows] = torch.where(lost <= 1, now[rows], low[rows])
+        high[rows] = torch.where(lost <= 1, high[rows], now[rows])
+        point = torch.stack([now[rows], lost.clamp(min=1e-6)]).log()
+        across, up = point - before[:, rows]
+        slope[rows] = (up / across).nan_to_num(2.0).clamp(*_SLOPES)
         longest = LONGEST * unit[rows]
-        going = (lost > 1) | ((lost < CLOSE) & (now < longest))
-        wanted = (point[0] + (math.log(_AIM) - point[1]) / slope).exp()
-        now = _between(wanted, low[rows], high[rows], longest)[going]
-        rows, before, slope = rows[going], point[:, going], slope[going]
-        if not len(rows):
-            break
+        going = (lost > 1) | ((lost < CLOSE) & (now[rows] < longest))
+        wanted = (point[0] + (math.log(_AIM) - point[1]) / slope[rows]).exp()
+        now[rows] = _between(wanted, low[rows], high[rows], longest)
+        before[:, rows] = point
+        return rows[going.cpu() & (tries[rows] < _TRIES)]
+
+    take_turns(torch.arange(len(unit)), width, try_strength)
     return Strength(low, tries)
 
 

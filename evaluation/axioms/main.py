@@ -18,7 +18,7 @@ from cfgen.goals import CONFIDENCE, OTHER, make_goal
 from cfgen.methods import settings_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import LatentSpace
-from cfgen.types import Images, Seeds
+from cfgen.types import ALL, Images, Seeds
 from evaluation.axioms.words import AXIOMS, to_markdown
 from evaluation.batches import Batch, batches
 from evaluation.runs import Run, read_run
@@ -87,7 +87,8 @@ def _task(run: Run, bundle: Bundle) -> Task:
     region = region_of(None if mask is None else Path(mask), bound, prepare, bundle.device)
     settings = settings_of(config["method"], config.get("settings"))
     confidence = float(config.get("confidence", CONFIDENCE))
-    return Task(bundle, config["method"], settings, config.get("target"), confidence, region)
+    how = (config["method"], settings, config.get("target"), confidence, region)
+    return Task(bundle, *how, config.get("budget") or ALL)
 
 
 def _first(run: Run, limit: int, device: str) -> Iterator[Batch]:

@@ -45,7 +45,7 @@ def benchmark(
     split: str = "test",
     limit: int | None = None,
     marker: str | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> str:
     """Search by every method over phantoms and score all against the true counterfactuals.
 

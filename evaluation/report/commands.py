@@ -24,6 +24,7 @@ _SEARCH = (
     "draws",
     "batch_size",
     "seed",
+    "budget",
 )
 _ADOPT = ("bundle", "classifier", "target", "method", "data", "split")
 _WIDTH = 100

@@ -17,6 +17,7 @@ from cfgen.data.splits import samples_of
 from cfgen.goals import CONFIDENCE
 from cfgen.methods import DEFAULT_METHOD, settings_of
 from cfgen.models.bundle import load_bundle
+from cfgen.types import ALL
 from evaluation.runs import lasting
 from evaluation.search.clock import Clock
 from evaluation.search.ranks import TrainerSettings, launch
@@ -41,8 +42,9 @@ def search(
     mask: Path | None = None,
     bound: float = 1.0,
     draws: int = 1,
-    batch_size: int | Literal["auto"] = 64,
+    batch_size: int | Literal["auto"] = 32,
     seed: int = 0,
+    budget: int | None = None,
     timeout: float | None = None,
     trainer: TrainerSettings = TrainerSettings(),  # noqa: B008 - immutable
 ) -> Path | None:
@@ -66,10 +68,13 @@ def search(
         mask: an image file, bright where change is allowed.
         bound: greatest change of any pixel.
         draws: counterfactuals of each image, each drawn from a seed of its own.
-        batch_size: images searched at once, halved where memory does not suffice; 'auto' begins
-            with few and takes more as long as that is faster.
+        batch_size: images that the networks are given at once, halved where memory does not
+            suffice; 'auto' begins with few and takes more as long as that is faster.
         seed: of everything that is drawn at random, together with each sample's id.
-        timeout: seconds after which no further batch is begun.
+        budget: evaluations of the classifier that a sample may cost at most; what is then the
+            best image found stands.
+        timeout: seconds after which no further pool of `evaluation.search.sizes.POOL` batches is
+            begun.
         trainer: the processes that search, each its own samples.
 
     Returns:
@@ -80,9 +85,14 @@ def search(
         TimeoutError: time was up before all samples were searched.
     """
     if batch_size != "auto" and batch_size < 1:
-        raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 64, say")
+        raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 32, say")
     if draws < 1:
         raise ValueError(f"expected 1 draw an image or more, got {draws}; leave it out for 1")
+    if budget is not None and budget < 2:
+        raise ValueError(
+            f"expected a budget of 2 evaluations or more, got {budget}: an image is looked at "
+            "before and after"
+        )
     clock = Clock(timeout)
     ranks = launch(trainer)
     with ranks.agreeing():
@@ -93,7 +103,7 @@ def search(
         samples = chosen if draws == 1 else drawn(chosen, draws)
         resolved = settings_of(method, settings)
         region = region_of(mask, bound, prepare, ranks.device)
-        task = Task(models, method, resolved, target, confidence, region)
+        task = Task(models, method, resolved, target, confidence, region, budget or ALL)
         task.rehearse()
     config = {
         "command": "search",
@@ -111,6 +121,7 @@ def search(
         "draws": draws,
         "batch_size": batch_size,
         "seed": seed,
+        "budget": budget,
         "classes": list(models.classes),
         "preprocessing": models.preprocessing,
         "weights": models.searched_with(),
@@ -124,6 +135,6 @@ def search(
         torch.manual_seed(seed)
         block = block_of(batch_size, len(samples), ranks.world)
         own = own_blocks(samples, finished, block, ranks)
-        work.search(own, BatchSize(batch_size, block), seed, ranks, clock)
+        work.search(own, BatchSize(batch_size), seed, ranks, clock)
         ranks.share(None)
         return None if ranks.rank else work.end(clock)

@@ -1,4 +1,4 @@
-"""A batch searched, and what its rows say of it."""
+"""A pool of images searched, and what its rows say of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cfgen.data.samples import Sample
 from cfgen.goals import OTHER
+from cfgen.search import portions
 from cfgen.types import Counterfactuals, Goal, Images
 from evaluation.runs import Row
 from evaluation.search.reading import Ready
@@ -20,7 +21,7 @@ from evaluation.search.task import Task
 
 @dataclass(frozen=True)
 class Found:
-    """What was found for a batch, on the CPU, with its rows.
+    """What was found for a pool, on the CPU, with its rows.
 
     Attributes:
         rows: one an image.
@@ -35,22 +36,28 @@ class Found:
     image: Images
 
 
-def search_ready(task: Task, batch: Sequence[Ready], seed: int) -> Found:
-    """Search a batch of images that have been read.
+def search_ready(task: Task, pool: Sequence[Ready], width: int, seed: int) -> Found:
+    """Search a pool of images that have been read.
+
+    What the target's probability is in the end is asked anew, of the images as they are written.
 
     Args:
         task: what is asked of it.
-        batch: samples and their images.
+        pool: samples and their images.
+        width: images that the networks are given at once.
         seed: of what is drawn at random, together with each sample's id.
     """
-    factual = torch.stack([image for _, image in batch])
-    ids = torch.tensor([sample.id for sample, _ in batch])
+    factual = torch.stack([image for _, image in pool])
+    ids = torch.tensor([sample.id for sample, _ in pool])
     began = time.perf_counter()
     given = factual.to(task.models.device)
-    goal, found = task.search(given, ids ^ seed)
-    seconds = (time.perf_counter() - began) / len(batch)
+    goal, found = task.search(given, ids ^ seed, width)
+    seconds = (time.perf_counter() - began) / len(pool)
+    assert goal.before is not None
+    before = goal.before.sigmoid()
     with torch.inference_mode():
-        before, after = (goal.log_odds(images).sigmoid() for images in (given, found.images))
+        some = [goal.take(rows).log_odds(found.images[rows]) for rows in portions(len(pool), width)]
+    after = torch.cat(some).sigmoid()
     rows: list[Row] = [
         {
             **_known(sample),
@@ -60,7 +67,7 @@ def search_ready(task: Task, batch: Sequence[Ready], seed: int) -> Found:
             "p_target": float(after[place]),
             "seconds": seconds,
         }
-        for place, (sample, _) in enumerate(batch)
+        for place, (sample, _) in enumerate(pool)
     ]
     return Found(rows, ids, factual, found.images.cpu())
 

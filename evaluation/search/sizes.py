@@ -1,4 +1,4 @@
-"""How many images are searched at once: as many as are asked for, or as fit."""
+"""How many images are searched together, and how many of them at once: as are asked for, or fit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import torch
 
 _LOG = logging.getLogger(__name__)
 
+POOL = 4
+"""Batches that are searched together: as images are done, others of their pool take their place."""
 FIRST = 16
-LARGEST = 256
+LARGEST = 128
 """Batches whose size is to be found begin with `FIRST` images and have `LARGEST` at most."""
 WORTH = 0.95
 """A larger batch is kept where an image takes at most this share of its time in a smaller one."""
@@ -22,12 +24,12 @@ Found = TypeVar("Found")
 
 
 def block_of(size: int | Literal["auto"], samples: int, processes: int) -> int:
-    """Samples that are one process's business at a time, by which batches do not depend on it.
+    """Samples that are one process's business at a time, by which pools do not depend on it.
 
-    >>> block_of(64, 1000, 2), block_of(64, 100, 4), block_of(64, 3, 8)
-    (64, 25, 1)
+    >>> block_of(32, 1000, 2), block_of(32, 100, 4), block_of(32, 3, 8)
+    (128, 25, 1)
     """
-    wanted = LARGEST if size == "auto" else size
+    wanted = POOL * (LARGEST if size == "auto" else size)
     return max(1, min(wanted, -(-samples // processes)))
 
 
@@ -36,33 +38,37 @@ class BatchSize:
 
     Args:
         size: images at once, or 'auto' to begin small and double as long as that is worth it.
-        block: images at most.
     """
 
-    def __init__(self, size: int | Literal["auto"], block: int) -> None:
-        self.limit = min(FIRST, block) if size == "auto" else block
+    def __init__(self, size: int | Literal["auto"]) -> None:
         self._growing = size == "auto"
-        self._block, self._best = block, float("inf")
+        self.width = FIRST if size == "auto" else size
+        self._best = float("inf")
 
     def search(
-        self, items: Sequence[Item], search: Callable[[Sequence[Item]], Found]
+        self, items: Sequence[Item], search: Callable[[Sequence[Item], int], Found]
     ) -> Iterator[Found]:
-        """Search all items, in as many batches as it takes, and yield what each has found.
+        """Search all items, in as many pools as it takes, and yield what each has found.
+
+        Args:
+            items: to be searched.
+            search: searches a pool of them, so many at once.
 
         Raises:
             ValueError: not even one item fits in memory.
         """
         place = 0
         while place < len(items):
-            batch = items[place : place + self.limit]
+            pool = items[place : place + POOL * self.width]
+            width = min(self.width, len(pool))
             began = time.perf_counter()
-            found, refused = _tried(batch, search)
+            found, refused = _tried(pool, width, search)
             if found is None:
-                self._halve(len(batch), refused)
+                self._halve(width, refused)
                 continue
-            place += len(batch)
+            place += len(pool)
             yield found
-            self._grow(len(batch), time.perf_counter() - began)
+            self._grow(len(pool), time.perf_counter() - began)
 
     def _halve(self, tried: int, refused: str) -> None:
         self._growing = False
@@ -71,28 +77,28 @@ class BatchSize:
                 f"expected memory for one image at a time, got none ({refused}); end other "
                 "programs, or search smaller images"
             )
-        self.limit = tried // 2
-        _LOG.warning("not enough memory for %d images at once: going on with %d", tried, self.limit)
+        self.width = tried // 2
+        _LOG.warning("not enough memory for %d images at once: going on with %d", tried, self.width)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _grow(self, searched: int, seconds: float) -> None:
-        if not self._growing or searched < self.limit:
+        if not self._growing or searched < POOL * self.width:
             return
         each = seconds / searched
         if each > WORTH * self._best:
-            self._growing, self.limit = False, max(1, self.limit // 2)
+            self._growing, self.width = False, max(1, self.width // 2)
             return
-        self._best, self.limit = each, min(2 * self.limit, self._block)
-        self._growing = searched < self.limit
+        self._best, self.width = each, min(2 * self.width, LARGEST)
+        self._growing = searched < POOL * self.width
 
 
 def _tried(
-    batch: Sequence[Item], search: Callable[[Sequence[Item]], Found]
+    pool: Sequence[Item], width: int, search: Callable[[Sequence[Item], int], Found]
 ) -> tuple[Found | None, str]:
-    """Search a batch, or say why memory does not suffice; what the search held is let go."""
+    """Search a pool, or say why memory does not suffice; what the search held is let go."""
     try:
-        return search(batch), ""
+        return search(pool, width), ""
     except Exception as error:
         if not out_of_memory(error):
             raise

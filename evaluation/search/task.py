@@ -14,7 +14,7 @@ from cfgen.methods import Settings
 from cfgen.methods import search as search_batch
 from cfgen.models.bundle import Bundle
 from cfgen.spaces import Region
-from cfgen.types import Counterfactuals, Goal, Images, Seeds
+from cfgen.types import ALL, Counterfactuals, Goal, Images, Limits, Seeds
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Task:
         target: see `cfgen.goals.make_goal`.
         confidence: calibrated probability of the target to reach.
         region: where and how far an image may change.
+        budget: evaluations of the classifier that an image may cost at most.
     """
 
     models: Bundle
@@ -36,11 +37,14 @@ class Task:
     target: str | None
     confidence: float
     region: Region
+    budget: int = ALL
 
-    def search(self, factual: Images, seeds: Seeds) -> tuple[Goal, Counterfactuals]:
-        """Search a batch; return what was asked of it, too."""
-        goal = make_goal(self.models.classifier, factual, self.target, self.confidence)
-        how = (self.method, self.settings, self.region, seeds)
+    def search(
+        self, factual: Images, seeds: Seeds, width: int = ALL
+    ) -> tuple[Goal, Counterfactuals]:
+        """Search images, at most `width` of them at a time; return what was asked of them, too."""
+        goal = make_goal(self.models.classifier, factual, self.target, self.confidence, width)
+        how = (self.method, self.settings, self.region, seeds, Limits(width, self.budget))
         return goal, search_batch(self.models, goal, factual, *how)
 
     def rehearse(self) -> None:

@@ -61,12 +61,12 @@ class Work:
         total = sum(map(len, own))
         with tqdm(total=total, desc=self.task.method, unit="image", disable=ranks.rank > 0) as bar:
             clock.begin()
-            batches = (
+            pools = (
                 found
                 for read in read_ahead(self.source, own, self.prepare)
                 for found in size.search(_readable(read, skipped), find)
             )
-            for found in batches:
+            for found in pools:
                 images = (found.factual, found.image)
                 write_shard(self.out, found.rows, found.ids, *images, ranks.rank)
                 bar.update(len(found.ids))

@@ -73,7 +73,7 @@ def trace(bundle: Bundle, name: str, image: Images, seed: Seeds) -> list[float]:
         seen.extend(torch.where(log_odds.detach() >= goal.bar, far, torch.inf).tolist())
         return log_odds
 
-    noted = replace(goal, score=noting)
+    noted = replace(goal, score=noting, before=None)
     if name == ORIGIN:
         settings = replace(origin_settings(), steps=BUDGETS[-1])
         origin_loop(replace(noted, bar=torch.full_like(goal.bar, torch.inf)), image, settings)

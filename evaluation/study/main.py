@@ -52,7 +52,7 @@ def study(
     judges: Path | None = None,
     classifiers: str | None = None,
     marker: str | None = None,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> str:
     """Search, evaluate and compare everything that a method is to be held against.
 
