@@ -54,4 +54,4 @@ benchmark: .venv/base
 # How fast the searches are on this machine: make bench, or on X-rays make bench XRAYS=DIR
 bench: .venv/base
 	$(BIN)/python -m evaluation.speed.search --out docs/benchmark-speed.md \
-		$(if $(XRAYS),--bundle kermany-128 --data "$(XRAYS)" --limit 32)
+		$(if $(XRAYS),--bundle kermany-128 --data "$(XRAYS)")

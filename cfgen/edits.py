@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from cfgen.types import Codes, Goal, Labels, Seeds
+from cfgen.types import ALL, Codes, Goal, Labels, Seeds, portions
 
 Edit = Callable[[Codes, Goal, Seeds], Codes]
 
@@ -43,6 +43,13 @@ class Denoiser(Protocol):
     def no_class(self) -> int:
         """The label that stands for no class in particular."""
         ...
+
+
+@torch.no_grad()
+def propose(edit: Edit, codes: Codes, goal: Goal, seeds: Seeds, width: int = ALL) -> Codes:
+    """Edit codes, at most `width` at a time."""
+    some = portions(len(codes), width)
+    return torch.cat([edit(codes[rows], goal.take(rows), seeds[rows]) for rows in some])
 
 
 def class_mean(means: Float[Tensor, "classes ..."]) -> Edit:

@@ -39,6 +39,15 @@ class Limits(NamedTuple):
     evaluations: int = ALL
 
 
+def portions(count: int, width: int) -> tuple[Rows, ...]:
+    """Return the rows of a batch in portions that the networks can be given at once.
+
+    >>> [rows.tolist() for rows in portions(5, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    return torch.arange(count).split(width)
+
+
 @dataclass(frozen=True)
 class Goal:
     """What each image of a batch is to become.

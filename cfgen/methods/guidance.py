@@ -18,14 +18,15 @@ from cfgen.edits import (
     delta_denoising,
     opposite,
     paired_residual,
+    propose,
     random_smooth,
 )
 from cfgen.methods.settings import EditName, Guided
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import encode, portions, refine, strength_at_ssim
+from cfgen.search import encode, refine, strength_at_ssim
 from cfgen.spaces import EditSpace, LatentSpace, Region
-from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds
+from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds, portions
 
 PAIRED = Denoising(draws=1)
 ASCENT = Ascent()
@@ -43,7 +44,7 @@ class Proposal(NamedTuple):
     passes: int
 
 
-def propose(bundle: Bundle, name: EditName) -> Proposal:
+def proposal_of(bundle: Bundle, name: EditName) -> Proposal:
     """Make an edit of a bundle by its name; to add one, add a branch here.
 
     Raises:
@@ -77,11 +78,10 @@ def guided(
     """
     space = LatentSpace(bundle.autoencoder, residual=settings.decoding == "residual")
     encoded = encode(space, factual, limits.width)
-    proposal = propose(bundle, settings.edit)
-    some = portions(len(factual), limits.width)
+    proposal = proposal_of(bundle, settings.edit)
+    edit = propose(proposal.edit, encoded.codes, goal, seeds, limits.width)
     with torch.no_grad():
-        edits = [proposal.edit(encoded.codes[rows], goal.take(rows), seeds[rows]) for rows in some]
-        edit = torch.cat(edits)
+        some = portions(len(factual), limits.width)
         start = torch.cat([_start(bundle, factual[rows], settings) for rows in some])
         proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
     how = {"region": region, "width": limits.width}

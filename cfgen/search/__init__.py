@@ -14,14 +14,12 @@ from cfgen.search.line import line_search, score_gradient
 from cfgen.search.record import encode
 from cfgen.search.refinement import refine
 from cfgen.search.strength import strength_at_ssim
-from cfgen.search.turns import portions
 
 __all__ = [
     "approach",
     "descend",
     "encode",
     "line_search",
-    "portions",
     "refine",
     "score_gradient",
     "strength_at_ssim",

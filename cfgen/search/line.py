@@ -6,9 +6,20 @@ import torch
 from torch import Tensor
 
 from cfgen.search.record import Problem, begin
-from cfgen.search.turns import portions, take_turns
+from cfgen.search.turns import take_turns
 from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
-from cfgen.types import ALL, Codes, Counterfactuals, Goal, Going, Images, Limits, Outcome, Rows
+from cfgen.types import (
+    ALL,
+    Codes,
+    Counterfactuals,
+    Goal,
+    Going,
+    Images,
+    Limits,
+    Outcome,
+    Rows,
+    portions,
+)
 
 
 def line_search(

@@ -12,9 +12,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cfgen.search.turns import portions
 from cfgen.spaces import Encoded, Region, Space
-from cfgen.types import Counterfactuals, Goal, Going, Images, Labels, Limits, LogOdds, Outcome, Rows
+from cfgen.types import (
+    Counterfactuals,
+    Goal,
+    Going,
+    Images,
+    Labels,
+    Limits,
+    LogOdds,
+    Outcome,
+    Rows,
+    portions,
+)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,6 @@ import torch
 from cfgen.types import Going, Rows
 
 
-def portions(count: int, width: int) -> tuple[Rows, ...]:
-    """Return the rows of a batch in portions that the networks can be given at once.
-
-    >>> [rows.tolist() for rows in portions(5, 2)]
-    [[0, 1], [2, 3], [4]]
-    """
-    return torch.arange(count).split(width)
-
-
 def take_turns(rows: Rows, width: int, step: Callable[[Rows], Going]) -> None:
     """Let rows take steps, at most `width` of them at a time, until none is left.
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from cfgen.data.samples import Sample
 from cfgen.goals import OTHER
-from cfgen.search import portions
-from cfgen.types import Counterfactuals, Goal, Images
+from cfgen.types import Counterfactuals, Goal, Images, portions
 from evaluation.runs import Row
 from evaluation.search.reading import Ready
 from evaluation.search.task import Task

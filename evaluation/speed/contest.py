@@ -145,13 +145,13 @@ def contest(
 def _work(
     one: Contestant, bundle: Bundle, images: Images, seeds: Seeds
 ) -> Callable[[], list[Counterfactuals]]:
-    def work() -> list[Counterfactuals]:
-        return [
-            one.search(bundle, make_goal(bundle.classifier, some), some, drawn)
-            for some, drawn in zip(images.split(one.batch), seeds.split(one.batch), strict=True)
-        ]
+    pools = list(zip(images.split(one.pool), seeds.split(one.pool), strict=True))
 
-    return work
+    def search(some: Images, drawn: Seeds) -> Counterfactuals:
+        goal = make_goal(bundle.classifier, some, width=one.batch)
+        return one.search(bundle, goal, some, drawn)
+
+    return lambda: [search(*pool) for pool in pools]
 
 
 def _found(work: Callable[[], list[Counterfactuals]], bundle: Bundle, images: Images) -> Found:

@@ -113,7 +113,7 @@ def write_models(path: Path, size: int) -> None:
     Segmenter().save_pretrained(path / "segmenter")
 
 
-def by_ranks(bundle: str, data: str, split: str, limit: int) -> str:
+def by_ranks(bundle: str, data: str, split: str, limit: int, batch_size: int) -> str:
     """Search by the default method in one process and in two, of one thread each, on the CPU.
 
     Args:
@@ -121,6 +121,7 @@ def by_ranks(bundle: str, data: str, split: str, limit: int) -> str:
         data: see `cfgen search`.
         split: of the data.
         limit: number of samples.
+        batch_size: images that the networks are given at once.
 
     Returns:
         A Markdown table of whole commands, and of the part of them that is the search.
@@ -131,7 +132,7 @@ def by_ranks(bundle: str, data: str, split: str, limit: int) -> str:
         _LOG.info("%d processes", ranks)
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder, "run")
-            given = (*asked, "--batch_size", str(-(-limit // 4)), "--out", str(run))
+            given = (*asked, "--batch_size", str(batch_size), "--out", str(run))
             whole = _command(given, ranks)
             busy = sum(float(row["seconds"] or 0) for row in read_run(run).samples)
             taken.append((ranks, whole, busy / ranks))

@@ -23,6 +23,7 @@ from cfgen.data.splits import samples_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Images
 from evaluation.figures.style import save
+from evaluation.search.sizes import POOL
 from evaluation.speed.contest import Contest, contest
 from evaluation.speed.contestants import contestants
 from evaluation.speed.curve import curve_figure, curve_table, curves
@@ -40,8 +41,8 @@ def benchmark(
     bundle: str = "phantom-64",
     data: str = "phantom",
     split: str = "val",
-    limit: int = 16,
-    batch_size: int = 64,
+    limit: int = 64,
+    batch_size: int = 16,
     rounds: int = 3,
     most: int = 4096,
 ) -> str:
@@ -53,7 +54,7 @@ def benchmark(
         data: see `cfgen search`.
         split: of the data.
         limit: number of samples, evenly from the classes.
-        batch_size: images searched at once.
+        batch_size: images that the networks are given at once, by the searches that take many.
         rounds: of which medians are taken.
         most: images that the growth is measured up to.
 
@@ -62,7 +63,7 @@ def benchmark(
     """
     load, threads = os.getloadavg()[0], torch.get_num_threads()
     images, ids = read(load_bundle(bundle), data, split, limit)
-    taking_part = contestants(min(batch_size, len(images)))
+    taking_part = contestants(batch_size)
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     placed = [load_bundle(bundle, device=device) for device in devices]
     contests = [
@@ -73,7 +74,7 @@ def benchmark(
     growth = (
         by_images([4**power for power in range(7) if 4**power <= most]),
         by_pixels(rounds, devices[-1]),
-        by_ranks(bundle, data, split, len(images)),
+        by_ranks(bundle, data, split, len(images), batch_size),
     )
     asked = f"{len(images)} images of {data_name(data)}, {split}, and the bundle {bundle}"
     text = page(contests, curve_table(found), growth, [asked, *machine(threads, load)], rounds)
@@ -130,6 +131,8 @@ def page(
         "The origin's loop is Adam on the pixels, as this project began; here it ends where it "
         "reaches the goal. Distance and similarity are means over the images that reach it. "
         "'L2 over latent-shift's' is of the images that both reach, so at equal validity. "
+        f"A search in batches has a pool of {POOL} of them: as images are done, others of the pool "
+        "take their place. "
         "Memory is the peak beyond that of the models.\n",
         results_table(contests),
         "## The distance from the limit\n",
@@ -137,7 +140,8 @@ def page(
         "by hooks on the networks (an image here, with the one that makes the goal), times what "
         "each costs in the batch that suits it best. A pass with a backward one is counted as "
         "such only. 'As batched' is the same at the sizes of the batches that the search made: "
-        "what it is above the limit is lost to small batches, and to images carried along. "
+        "what it is above the limit is lost to small batches, and to backward passes of images "
+        "whose last check was not foreseen. "
         "Here the least of the rounds counts, of passes and searches alike. The aim is "
         f"at most {TARGET} of the limit; what meets it is bold.\n",
         limit_table(contests),
