@@ -174,8 +174,8 @@ class Relayed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, *given):
-        return self.network(*given)
+    def forward(self, *given, **named):
+        return self.network(*given, **named)
 
 
 @pytest.mark.parametrize("name", ["folded", "channels-last"])

@@ -98,10 +98,10 @@ class Autocast(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, given: Tensor, *others: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
-        """Ask the network."""
+    def forward(self, given: Tensor, *others: Any, **named: Any) -> tuple[Tensor, ...]:  # noqa: ANN401
+        """Ask the network what it takes, as it takes it."""
         with torch.autocast(given.device.type, torch.bfloat16):
-            return tuple(one.float() for one in self.network(given, *others))
+            return tuple(one.float() for one in self.network(given, *others, **named))
 
 
 class Compiled(nn.Module):
@@ -119,15 +119,15 @@ class Compiled(nn.Module):
         self.network = network
         self._compiled = torch.compile(network)
 
-    def forward(self, given: Tensor, *others: Any) -> Any:  # noqa: ANN401
-        """Ask the network."""
+    def forward(self, given: Tensor, *others: Any, **named: Any) -> Any:  # noqa: ANN401
+        """Ask the network what it takes, as it takes it."""
         if len(given) == 1 or torch.is_inference_mode_enabled():
-            return self.network(given, *others)
+            return self.network(given, *others, **named)
         for one in (given, *others):
             if isinstance(one, Tensor):
                 # Else every size would be compiled for, until torch gives up.
                 torch._dynamo.mark_dynamic(one, 0)
-        return self._compiled(given, *others)
+        return self._compiled(given, *others, **named)
 
 
 FORMS: dict[str, Form] = {

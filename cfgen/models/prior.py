@@ -95,7 +95,7 @@ class Prior(ModelMixin, ConfigMixin):
 
     def forward(self, noisy: Code, step: Labels, label: Labels) -> Code:
         """Predict v of noised codes."""
-        return self.unet(noisy, step, label, False)[0]
+        return self.unet(noisy, step, label, return_dict=False)[0]
 
     def denoise(self, noisy: Code, step: Labels, label: Labels) -> Code:
         """Estimate the clean code of noised ones under a label: one forward pass.
