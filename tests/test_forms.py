@@ -9,6 +9,8 @@ import yaml
 from torch import nn
 
 from cfgen.cli import OUT_OF_TIME, main
+from cfgen.data.preprocessing import preprocessing_of
+from cfgen.data.sources import open_source
 from cfgen.methods import settings_of
 from cfgen.models.classifier import wrap_network
 from cfgen.models.forms import FORMS, PARTS, Compiled, Form, network_of, place, shaped
@@ -16,7 +18,9 @@ from cfgen.spaces import Region
 from evaluation.runs import read_forms, read_run, write_forms
 from evaluation.search import Task, probe, shaping
 from evaluation.search.probe import Trial, affordable, agrees, choose, pass_of, probe_pass
+from evaluation.search.ranks import Ranks
 from evaluation.search.shaping import put_on
+from evaluation.search.work import Work
 from evaluation.speed.passes import counting
 
 COMPILER = any(map(shutil.which, ("g++", "clang++", "c++")))
@@ -369,6 +373,31 @@ def test_a_long_run_is_probed_once_and_keeps_its_forms(asked, put, tmp_path, mon
     assert main(asked) == 0
     assert put == [{"classifier": ["folded"], "decoder": []}]
     assert len(read_run(tmp_path / "run").samples) == 4
+
+
+def test_where_memory_does_not_suffice_for_a_probe_a_run_stays_as_loaded(
+    asked, tmp_path, monkeypatch, caplog
+):
+    def too_large(*_given):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(shaping, "LONG", 1)
+    monkeypatch.setattr(shaping, "probe", too_large)
+    assert main(asked) == 0
+    assert "not enough memory to try forms" in caplog.text
+    assert read_forms(tmp_path / "run") == {}
+
+
+def test_a_further_process_puts_on_what_the_first_one_has_chosen(bundle, put, tmp_path):
+    forms = {"classifier": ["folded"]}
+    second = Ranks(1, 2, "cpu", send=lambda _: forms, wait=lambda: None)
+    task = Task(bundle, "latent", settings_of("latent"), None, 0.9, Region())
+    source = open_source("phantom", bundle.classes, size=bundle.size)
+    loaded = bundle.classifier.network
+    work = Work(task, source, [], preprocessing_of(bundle.preprocessing, tmp_path), tmp_path)
+    shaping.shape(work, set(), 2, second)
+    assert put == [forms]
+    assert norms_of(bundle.classifier.network) < norms_of(loaded)
 
 
 def test_a_run_that_was_begun_as_loaded_ends_so(asked, put, tmp_path, monkeypatch):

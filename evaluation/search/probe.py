@@ -112,9 +112,9 @@ class Pass:
             # What torch.compile meets in the code of others is nothing to tell who searches.
             warnings.simplefilter("ignore")
             output = _call(self.bundle, self.part)(given)
-        if not self.gradient:
-            return (output,)
-        return (output.detach(), *torch.autograd.grad(output, given, output.detach()))
+            if not self.gradient:
+                return (output,)
+            return (output.detach(), *torch.autograd.grad(output, given, output.detach()))
 
     def seconds(self, network: nn.Module) -> float:
         """How long it takes with a network."""
@@ -185,7 +185,7 @@ def probe_pass(one: Pass, times: float) -> Forms:
     """
     loaded = network_of(one.bundle, one.part)
     trials = _Trials(one, one.ask(loaded), {(): loaded})
-    seconds = min(one.seconds(loaded) for _ in range(REPEATS))
+    seconds = one.seconds(loaded)
     try:
         forms = choose(affordable(one.part, seconds, times * seconds), trials.hold)
     except BaseException:

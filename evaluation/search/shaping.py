@@ -15,16 +15,16 @@ from evaluation.runs import read_forms, write_forms
 from evaluation.search.probe import pass_of, probe
 from evaluation.search.ranks import Ranks
 from evaluation.search.reading import read_ahead
+from evaluation.search.sizes import out_of_memory
 from evaluation.search.work import Work
 
 _LOG = logging.getLogger(__name__)
 
-LONG = 512
-"""Images of a process from which on a run is long enough for a probe, which searches a few."""
-PROBED = 64
+LONG = 1024
+"""Images of a process from which on a run is long enough for a probe: to see how often the networks
+are asked it searches `evaluation.search.probe.REHEARSED` of them, less than a hundredth."""
+PROBED = 32
 """Images at most that a probe makes a pass of: in larger batches an image hardly costs less."""
-
-
 WITH_GRADIENT = ("classifier", "decoder")
 """The networks that most methods ask for a gradient."""
 
@@ -61,7 +61,13 @@ def _chosen(work: Work, batch: int, each: int) -> dict[str, list[str]]:
     if ready:
         ids, images = zip(*ready, strict=True)
         given = torch.stack(images).to(work.task.models.device)
-        forms = probe(work.task, given, torch.tensor(ids), each)
+        try:
+            forms = probe(work.task, given, torch.tensor(ids), each)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            # The run goes on in smaller batches, as it would have without a probe.
+            _LOG.warning("not enough memory to try forms of the networks: they stay as loaded")
     write_forms(work.out, forms)
     return forms
 
