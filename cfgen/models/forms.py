@@ -25,6 +25,11 @@ PARTS = {
 """Where the networks that a search asks are in a bundle: whose attribute they are."""
 
 
+LEAST_COMPILED = 16
+"""Images from which on a batch of any size is computed by the same program: below, torch chooses
+other convolutions on CPUs, by a guard on the size, and for one image others again."""
+
+
 class Form(NamedTuple):
     """A form of a network.
 
@@ -105,10 +110,10 @@ class Autocast(nn.Module):
 
 
 class Compiled(nn.Module):
-    """Runs a network as torch.compile makes it: once with and once without gradient, for any batch.
+    """Runs a network as torch.compile makes it: once with and once without gradient.
 
-    It would be compiled again for a batch of one, and in inference mode, where a search does
-    little: there the network is asked as it is.
+    It would be compiled again for batches smaller than `LEAST_COMPILED`, and in inference mode,
+    where a search does little: there the network is asked as it is.
 
     Args:
         network: the size of the batch is the first one of every tensor that it is given.
@@ -121,7 +126,7 @@ class Compiled(nn.Module):
 
     def forward(self, given: Tensor, *others: Any, **named: Any) -> Any:  # noqa: ANN401
         """Ask the network what it takes, as it takes it."""
-        if len(given) == 1 or torch.is_inference_mode_enabled():
+        if len(given) < LEAST_COMPILED or torch.is_inference_mode_enabled():
             return self.network(given, *others, **named)
         for one in (given, *others):
             if isinstance(one, Tensor):

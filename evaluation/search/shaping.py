@@ -10,7 +10,7 @@ from torch import nn
 
 from cfgen.data.pixels import UnreadableImage
 from cfgen.models.bundle import Bundle
-from cfgen.models.forms import FORMS, network_of, place, shaped
+from cfgen.models.forms import FORMS, LEAST_COMPILED, network_of, place, shaped
 from evaluation.runs import read_forms, write_forms
 from evaluation.search.probe import pass_of, probe
 from evaluation.search.ranks import Ranks
@@ -96,6 +96,7 @@ def put_on(bundle: Bundle, forms: Mapping[str, Sequence[str]]) -> None:
 
 
 def _try(bundle: Bundle, part: str, network: nn.Module) -> None:
-    """Put a network in its place and ask it of two images: what is compiled fails only then."""
-    blank = torch.full((2, 1, bundle.size, bundle.size), 0.5, device=bundle.device)
+    """Put a network in its place and ask it of a batch: what is compiled fails only then."""
+    size = (LEAST_COMPILED, 1, bundle.size, bundle.size)
+    blank = torch.full(size, 0.5, device=bundle.device)
     pass_of(bundle, part, gradient=part in WITH_GRADIENT, images=blank).ask(network)
