@@ -17,7 +17,7 @@ from cfgen.models.forms import FORMS, PARTS, Compiled, Form, network_of, place, 
 from cfgen.spaces import Region
 from evaluation.runs import read_forms, read_run, write_forms
 from evaluation.search import Task, probe, shaping
-from evaluation.search.probe import Trial, affordable, agrees, choose, pass_of, probe_pass
+from evaluation.search.probe import Trial, affordable, agrees, choose, pass_of
 from evaluation.search.ranks import Ranks
 from evaluation.search.shaping import put_on
 from evaluation.search.work import Work
@@ -257,10 +257,30 @@ def test_a_probe_puts_what_it_chooses_into_its_place(shared, phantoms, monkeypat
     monkeypatch.setattr(
         probe.Pass, "seconds", lambda _, network: 1.0 if norms_of(network) < norms else 2.0
     )
-    assert probe_pass(pass_of(shared, "classifier", True, phantoms), 200.0) == ("folded",)
-    assert shared.classifier.network is not loaded["classifier"]
+    task = Task(shared, "latent", settings_of("latent", {"steps": 2}), None, 0.9, Region())
+    chosen = probe.probe(task, phantoms, torch.arange(4), 600)
+    assert chosen == {"classifier": ["folded"], "encoder": [], "decoder": []}
+    assert network_of(shared, "decoder") is loaded["decoder"]
     assert norms_of(shared.classifier.network) < norms_of(loaded["classifier"])
     torch.testing.assert_close(shared.classifier(phantoms), expected)
+
+
+def test_all_stays_as_loaded_where_memory_ends_on_the_way(shared, phantoms, monkeypatch):
+    loaded, norms = networks_of(shared), norms_of(shared.classifier)
+    tried = []
+
+    def seconds(one, network):
+        if one.part == "decoder":
+            raise RuntimeError("out of memory")
+        tried.append(norms_of(network))
+        return 1.0 if norms_of(network) < norms else 2.0
+
+    monkeypatch.setattr(probe.Pass, "seconds", seconds)
+    task = Task(shared, "latent", settings_of("latent", {"steps": 2}), None, 0.9, Region())
+    with pytest.raises(RuntimeError, match="out of memory"):
+        probe.probe(task, phantoms, torch.arange(4), 600)
+    assert min(tried) < norms
+    assert networks_of(shared) == loaded
 
 
 def test_what_a_probe_tries_in_vain_is_taken_away_and_said(shared, phantoms, monkeypatch, caplog):

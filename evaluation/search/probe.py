@@ -63,6 +63,13 @@ class Trial(NamedTuple):
     agrees: bool
 
 
+class Chosen(NamedTuple):
+    """The forms that are best, and the network in these."""
+
+    forms: Forms
+    network: nn.Module
+
+
 def choose(affordable: Forms, tried: Callable[[Forms, Forms], Trial | None]) -> Forms:
     """Choose forms one after the other: each is kept where it is worth it and changes nothing.
 
@@ -156,14 +163,17 @@ def probe(task: Task, images: Images, seeds: Seeds, left: int) -> dict[str, list
         The forms of each network that is asked.
     """
     asked = _asked(task, images[:REHEARSED], seeds[:REHEARSED])
-    bundle, chosen = task.models, {}
+    bundle, chosen = task.models, dict[str, Chosen]()
     for part in networks(bundle):
         gradient = asked.get(part + GRADIENT, 0) > 0
         passes = asked.get(part + GRADIENT if gradient else part, 0)
         if passes:
             one = pass_of(bundle, part, gradient, images)
-            chosen[part] = list(probe_pass(one, passes * left / len(images)))
-    return chosen
+            chosen[part] = probe_pass(one, passes * left / len(images))
+    # Not before all are chosen: should memory not suffice on the way, all stay as loaded.
+    for part, found in chosen.items():
+        place(bundle, part, found.network)
+    return {part: list(found.forms) for part, found in chosen.items()}
 
 
 def _asked(task: Task, images: Images, seeds: Seeds) -> Mapping[str, float]:
@@ -176,23 +186,21 @@ def _asked(task: Task, images: Images, seeds: Seeds) -> Mapping[str, float]:
     return found
 
 
-def probe_pass(one: Pass, times: float) -> Forms:
-    """Choose the forms of one network, and put it in its place in these.
+def probe_pass(one: Pass, times: float) -> Chosen:
+    """Choose the forms of one network, which stays in its place as loaded.
 
     Args:
         one: a pass of it.
         times: how often the run is expected to make it.
     """
     loaded = network_of(one.bundle, one.part)
-    trials = _Trials(one, one.ask(loaded), {(): loaded})
-    seconds = one.seconds(loaded)
     try:
+        trials = _Trials(one, one.ask(loaded), {(): loaded})
+        seconds = one.seconds(loaded)
         forms = choose(affordable(one.part, seconds, times * seconds), trials.hold)
-    except BaseException:
+    finally:
         place(one.bundle, one.part, loaded)
-        raise
-    place(one.bundle, one.part, trials.made[forms])
-    return forms
+    return Chosen(forms, trials.made[forms])
 
 
 @dataclass(frozen=True)
