@@ -24,6 +24,7 @@ SAMPLE_COLUMNS = (
 )
 SKIPPED_COLUMNS = ("path", "reason")
 CONFIG = "config.yaml"
+FORMS_FILE = "forms.yaml"
 SHARDS = "shards"
 SAMPLES = "samples"
 SKIPPED = "skipped"

@@ -21,6 +21,7 @@ from cfgen.types import ALL
 from evaluation.runs import lasting
 from evaluation.search.clock import Clock
 from evaluation.search.ranks import TrainerSettings, launch
+from evaluation.search.shaping import shape
 from evaluation.search.sizes import BatchSize, block_of
 from evaluation.search.taking import take_up
 from evaluation.search.task import Task, region_of
@@ -132,8 +133,9 @@ def search(
     work = Work(task, source, samples, prepare, out)
     with ExitStack() as stack:
         finished = take_up(stack, out, config, ranks)
-        torch.manual_seed(seed)
         block = block_of(batch_size, len(samples), ranks.world)
+        shape(work, finished, block, ranks)
+        torch.manual_seed(seed)
         own = own_blocks(samples, finished, block, ranks)
         work.search(own, BatchSize(batch_size), seed, ranks, clock)
         ranks.share(None)
