@@ -348,9 +348,9 @@ def test_what_is_no_list_of_forms_is_refused(content, tmp_path):
 
 @pytest.fixture
 def asked(tiny_bundle_path, tmp_path):
-    """A quick search of four phantoms, two at a time, into a run's folder."""
-    given = ("--bundle", tiny_bundle_path, "--data", "phantom", "--split", "test", "--limit", 4)
-    how = ("--method", "latent", "--settings.steps", 2, "--batch_size", 2)
+    """A quick search of eight phantoms in two pools into a run's folder."""
+    given = ("--bundle", tiny_bundle_path, "--data", "phantom", "--split", "test", "--limit", 8)
+    how = ("--method", "latent", "--settings.steps", 2, "--batch_size", 1)
     return ["search", *map(str, (*given, *how, "--out", tmp_path / "run"))]
 
 
@@ -385,14 +385,14 @@ def test_a_long_run_is_probed_once_and_keeps_its_forms(asked, put, tmp_path, mon
         given.append((images.shape, len(seeds), left))
         return {"classifier": ["folded"], "decoder": []}
 
-    monkeypatch.setattr(shaping, "LONG", 4)
+    monkeypatch.setattr(shaping, "LONG", 8)
     monkeypatch.setattr(shaping, "probe", probed)
     assert main([*asked, "--timeout", "1e-6"]) == OUT_OF_TIME
-    assert (given, put) == ([((2, 1, 64, 64), 2, 4)], [])
+    assert (given, put) == ([((1, 1, 64, 64), 1, 8)], [])
     monkeypatch.setattr(shaping, "probe", never)
     assert main(asked) == 0
     assert put == [{"classifier": ["folded"], "decoder": []}]
-    assert len(read_run(tmp_path / "run").samples) == 4
+    assert len(read_run(tmp_path / "run").samples) == 8
 
 
 def test_where_memory_does_not_suffice_for_a_probe_a_run_stays_as_loaded(

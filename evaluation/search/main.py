@@ -134,9 +134,10 @@ def search(
     with ExitStack() as stack:
         finished = take_up(stack, out, config, ranks)
         block = block_of(batch_size, len(samples), ranks.world)
-        shape(work, finished, block, ranks)
+        size = BatchSize(batch_size)
+        shape(work, finished, size.width, ranks)
         torch.manual_seed(seed)
         own = own_blocks(samples, finished, block, ranks)
-        work.search(own, BatchSize(batch_size), seed, ranks, clock)
+        work.search(own, size, seed, ranks, clock)
         ranks.share(None)
         return None if ranks.rank else work.end(clock)

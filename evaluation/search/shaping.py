@@ -29,7 +29,7 @@ WITH_GRADIENT = ("classifier", "decoder")
 """The networks that most methods ask for a gradient."""
 
 
-def shape(work: Work, finished: Collection[int], block: int, ranks: Ranks) -> None:
+def shape(work: Work, finished: Collection[int], width: int, ranks: Ranks) -> None:
     """Give the networks the forms of the run.
 
     A run that was begun with some goes on with them. Where one begins that is long, the first
@@ -38,7 +38,7 @@ def shape(work: Work, finished: Collection[int], block: int, ranks: Ranks) -> No
     Args:
         work: what is to be done.
         finished: ids of the samples that have been searched.
-        block: images of a batch.
+        width: images that the networks are given at once.
         ranks: the processes.
 
     Raises:
@@ -47,7 +47,7 @@ def shape(work: Work, finished: Collection[int], block: int, ranks: Ranks) -> No
     recorded = None if ranks.rank else read_forms(work.out)
     each = len(work.samples) // ranks.world
     if not ranks.rank and recorded is None and not finished and each >= LONG:
-        ranks.share(_chosen(work, min(block, PROBED), each))
+        ranks.share(_chosen(work, min(width, PROBED), each))
         return
     with ranks.agreeing():
         put_on(work.task.models, ranks.share(recorded or {}))
