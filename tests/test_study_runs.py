@@ -23,7 +23,7 @@ ROW = Planned("shift", "methods", "class-mean", {"steps": 2})
 
 @pytest.fixture
 def setting(tiny_bundle_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 4}))
+    monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 6}))
     monkeypatch.setattr(plausibility, "REAL_IMAGES", 2)
     return Setting(str(tiny_bundle_path), "phantom", "test", 4, None, 2, tmp_path / "study")
 
