@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from cfgen.types import Codes, Images, Rows
+from cfgen.types import Codes, Images, Rows, portions
 
 
 class Encoded(NamedTuple):
@@ -42,12 +42,20 @@ class Space(Protocol):
         ...
 
     def project(self, codes: Codes) -> Codes:
-        """The nearest codes that are allowed."""
+        """The nearest codes that are allowed, of whichever rows."""
         ...
 
     def take(self, rows: Rows) -> Space:
         """The space of some rows of the batch, where images have spaces of their own."""
         ...
+
+
+def encode(space: Space, images: Images, width: int) -> Encoded:
+    """Codes of images, of at most `width` at a time."""
+    parts = [space.take(rows).encode(images[rows]) for rows in portions(len(images), width)]
+    codes = torch.cat([part.codes for part in parts])
+    residual = torch.cat([part.residual for part in parts])
+    return Encoded(codes, residual, parts[0].decodes)
 
 
 class PixelSpace:

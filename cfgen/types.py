@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,16 +22,18 @@ Going = Int[Tensor, " going"]
 """Those rows, of some, that go on."""
 Seeds = Int[Tensor, " batch"]
 
-ALL = sys.maxsize
-"""As many as there are."""
+ALL = 2**31 - 1
+"""As many as there are: more than any pool holds."""
 
 
 class Limits(NamedTuple):
     """What a search may use.
 
     Attributes:
-        width: images that the networks are given at once; the others of a batch wait their turn.
-        evaluations: of the classifier for each image, with the first one, of the factual.
+        width: images that are asked about at once; the others of a pool wait their turn. (The prior
+            is given each twice, as either class.)
+        evaluations: of the classifier for each image, at least 3: of the factual, of a gradient,
+            and of what is found.
     """
 
     width: int = ALL
@@ -59,6 +60,7 @@ class Goal:
         source: index of the class each image is taken to show, where there is one.
         target: index of the class each image is to show, where there is one.
         before: log-odds of the goal for the factuals, where whoever made it has asked for them.
+            They are this score's: with another one they must go.
     """
 
     score: Callable[[Images, Goal], LogOdds]

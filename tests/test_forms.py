@@ -15,13 +15,13 @@ from cfgen.methods import settings_of
 from cfgen.models.classifier import wrap_network
 from cfgen.models.forms import FORMS, PARTS, Compiled, Form, network_of, place, shaped
 from cfgen.spaces import Region
+from evaluation.passes import counting
 from evaluation.runs import read_forms, read_run, write_forms
 from evaluation.search import Task, probe, shaping
 from evaluation.search.probe import Trial, affordable, agrees, choose, pass_of
 from evaluation.search.ranks import Ranks
 from evaluation.search.shaping import put_on
 from evaluation.search.work import Work
-from evaluation.speed.passes import counting
 
 COMPILER = any(map(shutil.which, ("g++", "clang++", "c++")))
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C++ compiler here")
@@ -221,16 +221,22 @@ def test_what_cannot_be_made_is_left_out():
     assert seen == [("folded",), ("compiled",)]
 
 
-def test_autocast_and_compiled_are_tried_as_a_pair_and_compiled_alone_after_it():
+def test_a_form_that_changes_results_is_worth_more_or_is_not_kept():
     pair = ("autocast", "compiled")
-    tried, seen = fake({pair: 0.55})
-    assert choose(pair, tried) == pair
-    assert seen == [("autocast",), pair]
-    tried, seen = fake({pair: 0.55, ("compiled",): 0.9}, differing=[pair])
+    tried, seen = fake({("compiled",): 0.9, ("compiled", "autocast"): 0.6})
+    assert choose(pair, tried) == ("compiled", "autocast")
+    assert seen == [("compiled",), ("compiled", "autocast")]
+    tried, _ = fake({("compiled",): 0.9, ("compiled", "autocast"): 0.85})
     assert choose(pair, tried) == ("compiled",)
-    tried, seen = fake({("autocast",): 0.9, pair: 0.97})
-    assert choose(pair, tried) == ("autocast",)
-    assert seen == [("autocast",), pair]
+
+
+def test_autocast_and_compiled_are_tried_as_a_pair_where_neither_is_worth_it_alone():
+    pair = ("autocast", "compiled")
+    tried, seen = fake({("compiled",): 0.97, ("autocast",): 0.9, pair: 0.55})
+    assert choose(pair, tried) == pair
+    assert seen == [("compiled",), ("autocast",), pair]
+    tried, _ = fake({pair: 0.55}, differing=[pair])
+    assert choose(pair, tried) == ()
 
 
 def test_a_trial_takes_no_more_than_the_least_gain_pays_for():
@@ -309,7 +315,7 @@ def test_forms_are_put_on_and_an_exact_one_that_fails_is_left_out(
     monkeypatch.setitem(FORMS, "compiled", Form(broken, tuple(PARTS)))
     expected = shared.classifier(phantoms)
     before = networks_of(shared)
-    put_on(shared, {"classifier": ["folded", "compiled"], "prior": ["autocast"]})
+    put_on(shared, {"classifier": ["folded", "compiled"], "prior": ["autocast"]}, 4)
     assert "the classifier goes on without the form compiled: no compiler" in caplog.text
     assert norms_of(shared.classifier.network) < norms_of(before["classifier"])
     torch.testing.assert_close(shared.classifier(phantoms), expected)
@@ -324,7 +330,7 @@ def test_a_form_that_changes_results_and_cannot_be_had_is_refused(bundle, monkey
     loaded = network_of(bundle, "prior")
     monkeypatch.setitem(FORMS, "autocast", Form(broken, ("prior",), exact=False))
     with pytest.raises(ValueError, match=r"form autocast, .* got no bfloat16; go on where"):
-        put_on(bundle, {"prior": ["autocast"]})
+        put_on(bundle, {"prior": ["autocast"]}, 4)
     assert network_of(bundle, "prior") is loaded
 
 
@@ -338,7 +344,14 @@ def test_forms_are_written_and_read(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["[unclosed", "folded", "classifier: folded", "decoder: [folded]", "other: [compiled]"],
+    [
+        "[unclosed",
+        "folded",
+        "classifier: folded",
+        "decoder: [folded]",
+        "other: [compiled]",
+        "prior: [[autocast]]",
+    ],
 )
 def test_what_is_no_list_of_forms_is_refused(content, tmp_path):
     (tmp_path / "forms.yaml").write_text(content)
@@ -359,9 +372,9 @@ def put(monkeypatch):
     """The forms that were put on, command by command."""
     seen = []
 
-    def noting(bundle, forms):
+    def noting(bundle, forms, width):
         seen.append(forms)
-        put_on(bundle, forms)
+        put_on(bundle, forms, width)
 
     monkeypatch.setattr(shaping, "put_on", noting)
     return seen
@@ -393,6 +406,8 @@ def test_a_long_run_is_probed_once_and_keeps_its_forms(asked, put, tmp_path, mon
     assert main(asked) == 0
     assert put == [{"classifier": ["folded"], "decoder": []}]
     assert len(read_run(tmp_path / "run").samples) == 8
+    assert main(asked) == 0
+    assert len(put) == 1  # with nothing left to search, none is made
 
 
 def test_where_memory_does_not_suffice_for_a_probe_a_run_stays_as_loaded(
@@ -415,7 +430,7 @@ def test_a_further_process_puts_on_what_the_first_one_has_chosen(bundle, put, tm
     source = open_source("phantom", bundle.classes, size=bundle.size)
     loaded = bundle.classifier.network
     work = Work(task, source, [], preprocessing_of(bundle.preprocessing, tmp_path), tmp_path)
-    shaping.shape(work, set(), 2, second)
+    shaping.shape(work, [[]], set(), 2, second)
     assert put == [forms]
     assert norms_of(bundle.classifier.network) < norms_of(loaded)
 

@@ -122,6 +122,10 @@ def test_the_classifier_ignored_and_another_tool_are_said():
     assert "was not asked" in ignored
     assert "momentum" not in ignored
     assert "another tool" in to_markdown(described({"method": "other-tool"}))
+    few = to_markdown(described({**config("pixel"), "evaluations": 12}))
+    assert few.startswith(
+        "The search 'pixel', which asked the classifier 12 times of an image at most, moved the"
+    )
 
 
 def test_names_are_escaped_and_citations_are_not():

@@ -105,7 +105,7 @@ def three_classes(tmp_path_factory):
 
 def test_a_run_is_written_as_the_format_says(asked, tiny_bundle_path, tmp_path):
     run = tmp_path / "run"
-    assert cfgen(*asked, "--batch_size", 1, "--out", run) == 0
+    assert cfgen(*asked, "--batch_size", 4, "--out", run) == 0
     assert {file.name for file in run.iterdir()} == {
         "config.yaml",
         "samples.csv",

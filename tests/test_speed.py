@@ -13,12 +13,13 @@ from cfgen.goals import make_goal
 from cfgen.methods import METHODS, search, settings_of
 from cfgen.methods.settings import Descent
 from cfgen.types import Outcome
+from evaluation.passes import GRADIENT, KINDS, Tally, counting, forward_passes, networks
 from evaluation.speed.contest import Contest, Entry, Found, contest
 from evaluation.speed.contestants import ORIGIN, SHIFT, Contestant, contestants
 from evaluation.speed.curve import BUDGETS, curve, curve_figure, curve_table, trace
+from evaluation.speed.forms import forms
 from evaluation.speed.limit import as_batched, limit, probe
 from evaluation.speed.origin import origin_loop, origin_settings
-from evaluation.speed.passes import GRADIENT, KINDS, Tally, counting, forward_passes, networks
 from evaluation.speed.peak import peak_memory
 from evaluation.speed.search import page
 from evaluation.speed.spent import OTHER, PARTS, shares
@@ -233,3 +234,17 @@ def test_the_page_is_of_all_tables():
     )
     assert text.count("\n## ") == 4
     assert all(part in text for part in ("CURVE", "IMAGES", "PIXELS", "RANKS", "- A\n", SHIFT))
+
+
+def test_the_forms_of_a_run_are_told(tiny_bundle_path, monkeypatch):
+    monkeypatch.setattr("evaluation.search.probe.COMPILING", 1e9)
+    monkeypatch.setattr("evaluation.search.probe.WORTH", math.inf)
+    told = forms(str(tiny_bundle_path), split="test", limit=3, method="latent", rounds=1)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    assert [row[:2] for row in rows[2:5]] == [
+        ["classifier", "folded"],
+        ["encoder", "-"],
+        ["decoder", "-"],
+    ]
+    assert "of 3 images by latent" in told
+    assert "3 of 3 end alike" in told

@@ -23,7 +23,7 @@ ROW = Planned("shift", "methods", "class-mean", {"steps": 2})
 
 @pytest.fixture
 def setting(tiny_bundle_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 6}))
+    monkeypatch.setattr(phantom, "samples", partial(samples, {"train": 2, "test": 4}))
     monkeypatch.setattr(plausibility, "REAL_IMAGES", 2)
     return Setting(str(tiny_bundle_path), "phantom", "test", 4, None, 2, tmp_path / "study")
 
@@ -57,7 +57,7 @@ def test_a_second_call_makes_nothing_anew(setting, evaluated):
 
 def test_a_run_that_grew_is_evaluated_again(setting, evaluated, monkeypatch):
     def stopped(*arguments, **named):
-        """Search, and leave what a stop before the second pool would have left."""
+        """Search, and leave what a stop before the second batch would have left."""
         path = search(*arguments, **named)
         *_, last = read_run(path).shards
         lost = [f"{i}," for i in load_file(last)["id"].tolist()]
@@ -67,17 +67,16 @@ def test_a_run_that_grew_is_evaluated_again(setting, evaluated, monkeypatch):
         (path / "samples.csv").write_text("".join(kept))
         return path
 
-    asked = replace(setting, limit=6, batch_size=1)
     with monkeypatch.context() as patched:
         patched.setattr(making, "search", stopped)
-        begun = make_run(ROW, asked)
-    assert (len(begun.rows), begun.summary["samples"]) == (4, 4)
+        begun = make_run(ROW, setting)
+    assert (len(begun.rows), begun.summary["samples"]) == (2, 2)
     assert begun.summary["notes"] == [
-        "The search was stopped at 4 of 6 samples; the same command goes on."
+        "The search was stopped at 2 of 4 samples; the same command goes on."
     ]
-    grown = make_run(ROW, asked)
+    grown = make_run(ROW, setting)
     assert evaluated == ["shift", "shift"]
-    assert (len(grown.rows), grown.summary["samples"]) == (6, 6)
+    assert (len(grown.rows), grown.summary["samples"]) == (4, 4)
     assert grown.summary["notes"] == []
     assert begun.rows.keys() < grown.rows.keys()
 

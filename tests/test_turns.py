@@ -12,9 +12,9 @@ from cfgen.methods import METHODS, search
 from cfgen.models.bundle import load_bundle
 from cfgen.objectives import l2
 from cfgen.search import approach, descend, line_search, refine
-from cfgen.spaces import PixelSpace
+from cfgen.spaces import LatentSpace, PixelSpace, Region
 from cfgen.types import ALL, Goal, Limits, Outcome
-from evaluation.speed.passes import GRADIENT, counting
+from evaluation.passes import GRADIENT, counting
 
 N = 7
 
@@ -74,6 +74,91 @@ def test_a_narrow_search_finds_what_a_wide_one_finds(exact, phantoms, method, wi
         assert getattr(found, name).equal(getattr(wide, name)), name
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_no_row_of_a_narrow_pool_leaks_into_another(width):
+    """Of one that is there, one that breaks, one out of reach, and a mask for each."""
+    images = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(7)).double()
+    mask = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(8)).double().round()
+    weights = torch.randn(8, 8, generator=torch.Generator().manual_seed(9)).double()
+    start = (images * weights).sum((1, 2, 3))
+
+    def score(shown, goal):
+        value = (shown * weights).sum((1, 2, 3))
+        return torch.where((goal.source == 1) & (value > start[2]), torch.nan, value)
+
+    breaks = torch.tensor([0, 0, 1, 0, 0, 0, 0])
+    goal = Goal(score, start + torch.tensor([0.5, -1.0, 1.0, 99.0, 0.2, 2.0, 1.0]), breaks)
+    region, space, rows = Region(mask, 0.4), PixelSpace(), torch.arange(N).split(1)
+    moves = {"weight": 0.01, "step_size": 0.05}
+
+    def searched(goal, images, region, limits):
+        how = {"steps": 25, "region": region, "limits": limits}
+        encoded = space.encode(images)
+        return [
+            descend(goal, images, space, l2, **moves, **how),
+            refine(goal, images, space, l2, momentum=0.5, **moves, **how),
+            approach(goal, images, space, overshoot=0.1, halvings=3, **how),
+            line_search(goal, images, space, encoded, weights.expand_as(images), first=0.01,
+                        growth=1.5, **how),
+        ]  # fmt: skip
+
+    together = searched(goal, images, region, Limits(width))
+    alone = [searched(goal.take(row), images[row], region.take(row), Limits()) for row in rows]
+    for place, found in enumerate(together):
+        assert found.outcomes[1:4] == [Outcome.ALREADY, Outcome.DIVERGED, Outcome.SPENT]
+        for row, single in enumerate(one[place] for one in alone):
+            torch.testing.assert_close(found.images[row], single.images[0])
+            assert found.outcomes[row] == single.outcomes[0]
+            for name in ("steps", "evaluations"):
+                assert getattr(found, name)[row] == getattr(single, name)[0]
+
+
+def test_a_score_without_bounds_is_reached_and_not_lost():
+    endless = Goal(
+        lambda images, _: torch.where(images.mean((1, 2, 3)) > 0.2, torch.inf, images.mean()),
+        torch.full((1,), 0.9),
+    )
+    image, space = dark(1), PixelSpace()
+    some = [
+        descend(endless, image, space, l2, weight=0.0, step_size=0.05, steps=20),
+        refine(endless, image, space, l2, steps=20, **STEADY),
+        line_search(endless, image, space, space.encode(image), image, first=0.1, growth=1.5,
+                    steps=20),
+    ]  # fmt: skip
+    assert [found.outcomes for found in some] == [[Outcome.REACHED]] * 3
+
+
+class Mixed:
+    """A coder whose codes lie in memory otherwise than the gradients of its decoder."""
+
+    def __init__(self):
+        self.basis = torch.linalg.qr(
+            torch.randn(64, 64, generator=torch.Generator().manual_seed(3))
+        )[0]
+
+    def encode(self, images):
+        codes = (images.flatten(1) @ self.basis).view(-1, 4, 4, 4)
+        return codes.contiguous(memory_format=torch.channels_last)
+
+    def decode(self, codes):
+        return (codes.reshape(len(codes), 64) @ self.basis.T).view(-1, 1, 8, 8)
+
+
+def test_a_descent_follows_its_gradient_however_codes_lie_in_memory():
+    class Plain(Mixed):
+        def encode(self, images):
+            return super().encode(images).contiguous()
+
+    images = 0.4 + 0.2 * torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(7))
+    weights = torch.randn(8, 8, generator=torch.Generator().manual_seed(9))
+    start = (images * weights).sum((1, 2, 3))
+    goal = Goal(lambda shown, _: (shown * weights).sum((1, 2, 3)), start + 3)
+    how = {"weight": 0.1, "step_size": 0.02, "steps": 60}
+    mixed, plain = (descend(goal, images, LatentSpace(one()), l2, **how) for one in (Mixed, Plain))
+    assert plain.outcomes == [Outcome.REACHED] * N
+    torch.testing.assert_close(mixed.images, plain.images)
+
+
 def test_waiting_images_take_the_place_of_those_that_are_done():
     score, steps = Brightness(), [6, 1, 4, 2, 5, 3, 6, 1, 1, 4, 2, 6, 3, 5, 2, 1, 6, 4, 3, 5]
     found = refine(
@@ -119,6 +204,21 @@ def test_the_last_step_allowed_is_checked_without_a_gradient():
     assert found.outcomes == [Outcome.SPENT] * N
     assert found.evaluations.tolist() == [1 + 5] * N
     assert [gradient for _, gradient in score.calls] == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize("most", [3, 4, 5, 6, 7])
+def test_no_image_is_looked_at_twice_for_the_last_of_its_evaluations(most):
+    """Whatever is hoped for in vain, the step that is still to be had is taken."""
+    flat = Brightness(lambda mean: torch.where(mean < 0.125, mean, 0.125 + 0.1 * (mean - 0.125)))
+    limits = Limits(evaluations=most)
+    found = refine(
+        goal_of(flat, [0.128] * N), dark(), PixelSpace(), l2, steps=20, limits=limits, **STEADY
+    )
+    # The hope that is in vain comes with the fourth check, where at least three are to be had.
+    steps = most - 2 if most < 7 else most - 3
+    assert found.evaluations.tolist() == [most] * N
+    assert found.steps.tolist() == [steps] * N
+    assert found.images.mean().item() == pytest.approx(0.1 + 0.01 * steps)
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

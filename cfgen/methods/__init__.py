@@ -62,7 +62,7 @@ def search(
     seeds: Seeds | None = None,
     limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Counterfactuals:
-    """Search the counterfactuals of a batch by a method's name.
+    """Search the counterfactuals of a pool of images by a method's name.
 
     Args:
         bundle: whose models take part.

@@ -24,8 +24,8 @@ from cfgen.edits import (
 from cfgen.methods.settings import EditName, Guided
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import encode, refine, strength_at_ssim
-from cfgen.spaces import EditSpace, LatentSpace, Region
+from cfgen.search import refine, strength_at_ssim
+from cfgen.spaces import EditSpace, LatentSpace, Region, encode
 from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds, portions
 
 PAIRED = Denoising(draws=1)
@@ -84,8 +84,15 @@ def guided(
         some = portions(len(factual), limits.width)
         start = torch.cat([_start(bundle, factual[rows], settings) for rows in some])
         proposed = edit * interpolate(start, edit.shape[-2:], mode="bilinear", align_corners=False)
-    how = {"region": region, "width": limits.width}
-    strength, tries = strength_at_ssim(proposed, factual, space, encoded, settings.budget, **how)
+    strength, tries = strength_at_ssim(
+        proposed,
+        factual,
+        space,
+        encoded,
+        settings.budget,
+        region=region,
+        width=limits.width,
+    )
     scaled = edit * strength.view(-1, *[1] * (edit.ndim - 1))
     found = refine(
         goal,

@@ -10,8 +10,8 @@ from cfgen.edits import class_mean
 from cfgen.methods.settings import Approach, Descent, LineSearch
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
-from cfgen.search import approach, descend, encode, line_search, score_gradient
-from cfgen.spaces import Encoded, LatentSpace, PixelSpace, Region, Space
+from cfgen.search import approach, descend, line_search, score_gradient
+from cfgen.spaces import Encoded, LatentSpace, PixelSpace, Region, Space, encode
 from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds
 
 

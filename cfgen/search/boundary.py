@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cfgen.search.climb import Climb
-from cfgen.search.record import Problem, Record, begin, encode
+from cfgen.search.record import Problem, Record, begin
 from cfgen.search.turns import take_turns
-from cfgen.spaces import EVERYWHERE, Region, Space
+from cfgen.spaces import EVERYWHERE, Region, Space, encode
 from cfgen.types import (
     Codes,
     Counterfactuals,
@@ -48,7 +48,7 @@ def approach(
         factual: images in [0, 1].
         space: where to search.
         overshoot: share by which a step is longer.
-        steps: at most so many, each a pass forward and backward.
+        steps: at most so many, each a pass forward and backward; the last check is forward only.
         halvings: of the way back, each a pass forward.
         region: where and how far an image may change.
         limits: what the search may use.
@@ -73,7 +73,7 @@ def approach(
     def move(rows: Rows, gradient: Codes, log_odds: LogOdds) -> None:
         failed[rows] = held[rows]
         change = _least_change(gradient, (1 + overshoot) * (goal.bar[rows] - log_odds))
-        held[rows] = space.take(rows).project(held[rows] + change)
+        held[rows] = space.project(held[rows] + change)
 
     climb = Climb(record, held, lambda _rows, _images, log_odds: log_odds, move, steps)
     climb.run(rows)

@@ -71,6 +71,7 @@ class Climb:
             hopeful = self._hopeful(rows)
             climbing, hoping = rows[~hopeful], rows[hopeful]
             width = self.record.problem.limits.width
+            # A full batch that climbs goes first: it adds to those that hope, until they fill one.
             if len(climbing) >= min(width, len(hoping)):
                 going = self._step(climbing[:width])
                 rows = torch.cat([going, climbing[width:], hoping])
@@ -80,8 +81,10 @@ class Climb:
 
     def _hopeful(self, rows: Rows) -> Bool[Tensor, " rows"]:
         """Whether the next check is likely to be the last, or is so in any case."""
+        left = self.record.left(rows)
         hoped = (self._expected[rows] >= self.record.bar[rows]) & ~self._in_vain[rows]
-        return hoped | (self.taken[rows] == self.steps) | (self.record.left(rows) == 1)
+        # With two evaluations left, a hope in vain would cost the step that is still to be had.
+        return (hoped & (left > 2)) | (self.taken[rows] == self.steps) | (left == 1)
 
     @torch.no_grad()
     def _look(self, rows: Rows) -> Going:
@@ -93,17 +96,19 @@ class Climb:
 
     def _step(self, rows: Rows) -> Going:
         """Check rows, and move those that go on."""
-        codes = self.codes[rows].requires_grad_()
-        images, log_odds = self.record.problem.check(rows, codes)
+        here = rows.to(self.codes.device)
+        codes = self.codes[here].requires_grad_()
+        images, log_odds = self.record.problem.check(here, codes)
         seen = log_odds.detach().cpu()
         going = self._note(rows, images.detach(), seen)
         if not going.any():
             return rows[going]
-        losses = self.loss(rows, images, log_odds)
-        (gradient,) = torch.autograd.grad(losses[going].sum(), codes)
-        rows, seen = rows[going], seen[going]
+        gone = going.to(here.device)
+        losses = self.loss(here, images, log_odds)
+        (gradient,) = torch.autograd.grad(losses[gone].sum(), codes)
         with torch.no_grad():
-            self.move(rows, gradient[going], log_odds.detach()[going])
+            self.move(here[gone], gradient[gone], log_odds.detach()[gone])
+        rows, seen = rows[going], seen[going]
         self._expected[rows] = 2 * seen - self._last[rows]
         self._last[rows] = seen
         self.taken[rows] += 1
@@ -121,5 +126,5 @@ class Climb:
         record.spend(rows)
         record.keep(rows, kept, images, log_odds, taken)
         record.end(rows[reached], Outcome.REACHED)
-        record.end(rows[~finite], Outcome.DIVERGED)
+        record.end(rows[~finite & ~reached], Outcome.DIVERGED)
         return finite & ~reached & (record.left(rows) > 0)

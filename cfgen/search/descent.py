@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch.optim import Adam
 
 from cfgen.objectives import Distance
 from cfgen.search.climb import Climb, Move, objective
-from cfgen.search.record import Problem, begin, encode
-from cfgen.spaces import EVERYWHERE, Region, Space
+from cfgen.search.record import Problem, begin
+from cfgen.spaces import EVERYWHERE, Region, Space, encode
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Limits, LogOdds, Rows
 
 
@@ -40,7 +41,6 @@ def descend(
         For each image the first one checked that reaches its goal, else the best one checked.
 
     Example:
-        >>> import torch
         >>> from cfgen.objectives import l2
         >>> from cfgen.spaces import PixelSpace
         >>> brightness = lambda images, goal: images.mean((1, 2, 3)) - 0.5
@@ -52,7 +52,8 @@ def descend(
     """
     encoded = encode(space, factual, limits.width)
     record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
-    codes = encoded.codes.detach().clone()
+    # Adam goes through codes and gradients side by side: both must lie in the same order.
+    codes = encoded.codes.detach().clone(memory_format=torch.contiguous_format)
     loss = objective(factual, distance, weight)
     Climb(record, codes, loss, _by_adam(codes, space, step_size), steps).run(rows)
     return record.result()
@@ -65,9 +66,9 @@ def _by_adam(codes: Codes, space: Space, step_size: float) -> Move:
 
     def move(rows: Rows, gradient: Codes, _log_odds: LogOdds) -> None:
         for row, slope in zip(rows.tolist(), gradient, strict=True):
-            parameters[row].grad = slope
+            parameters[row].grad = slope.contiguous()
         adam.step()
         adam.zero_grad()
-        codes[rows] = space.take(rows).project(codes[rows])
+        codes[rows] = space.project(codes[rows])
 
     return move

@@ -66,7 +66,7 @@ def line_search(
     def try_strength(rows: Rows) -> Going:
         strength = _next_strength(failed[rows], held[rows], first, growth)
         scale = strength.to(codes).view(-1, *[1] * (codes.ndim - 1))
-        there = space.take(rows).project(codes[rows] + direction[rows] * scale)
+        there = space.project(codes[rows] + direction[rows] * scale)
         images, log_odds = problem.check(rows, there)
         log_odds = log_odds.cpu()
         finite, reached = log_odds.isfinite(), log_odds >= record.bar[rows]
@@ -75,7 +75,7 @@ def line_search(
         record.spend(rows)
         record.keep(rows, reached | nearer, images, log_odds, tried[rows])
         record.end(rows[reached], Outcome.REACHED)
-        record.end(rows[~finite & held[rows].isinf()], Outcome.DIVERGED)
+        record.end(rows[~finite & ~reached & held[rows].isinf()], Outcome.DIVERGED)
         held[rows] = torch.where(reached, strength, held[rows])
         failed[rows] = torch.where(reached, failed[rows], strength)
         wide = held[rows] > failed[rows] * (1 + tolerance)

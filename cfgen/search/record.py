@@ -1,7 +1,6 @@
 """What a search is asked, what it has found so far, and what that has cost.
 
-Which rows of a batch go on is kept on the CPU, wherever the images are: a turn on a GPU is waited
-for once, when its log-odds are read.
+Which rows go on is kept on the CPU, wherever the images are.
 """
 
 from __future__ import annotations
@@ -51,6 +50,7 @@ class Problem:
         self, rows: Rows, codes: Float[Tensor, "rows ..."]
     ) -> tuple[Float[Tensor, "rows 1 height width"], Float[Tensor, " rows"]]:
         """Return the images of some rows' codes, and their goals' log-odds."""
+        rows = rows.to(self.factual.device)  # once, and not by everything that is indexed
         images = self.space.take(rows).decode(codes, self.encoded.residual[rows])
         images = self.region.take(rows).confine(images, self.factual[rows])
         return images, self.goal.take(rows).log_odds(images)
@@ -118,14 +118,6 @@ class Record:
             decodes=self.decodes,
             prior_passes=torch.zeros_like(self.steps),
         )
-
-
-def encode(space: Space, images: Images, width: int) -> Encoded:
-    """Codes of images, of at most `width` at a time."""
-    parts = [space.take(rows).encode(images[rows]) for rows in portions(len(images), width)]
-    codes = torch.cat([part.codes for part in parts])
-    residual = torch.cat([part.residual for part in parts])
-    return Encoded(codes, residual, parts[0].decodes)
 
 
 def begin(problem: Problem) -> tuple[Record, Going]:

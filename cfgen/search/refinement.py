@@ -6,8 +6,8 @@ import torch
 
 from cfgen.objectives import Distance
 from cfgen.search.climb import Climb, Move, objective
-from cfgen.search.record import Problem, begin, encode
-from cfgen.spaces import EVERYWHERE, Region, Space
+from cfgen.search.record import Problem, begin
+from cfgen.spaces import EVERYWHERE, Region, Space, encode
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Limits, LogOdds, Rows
 
 
@@ -49,10 +49,8 @@ def refine(
     encoded = encode(space, factual, limits.width)
     record, rows = begin(Problem(goal, factual, space, encoded, region, limits))
     codes = encoded.codes.detach().clone()
-    loss, move = (
-        objective(factual, distance, weight),
-        _by_momentum(codes, space, step_size, momentum),
-    )
+    loss = objective(factual, distance, weight)
+    move = _by_momentum(codes, space, step_size, momentum)
     Climb(record, codes, loss, move, steps, start_counts=True).run(rows)
     return record.result()
 
@@ -62,8 +60,7 @@ def _by_momentum(codes: Codes, space: Space, step_size: float, momentum: float) 
 
     def move(rows: Rows, gradient: Codes, _log_odds: LogOdds) -> None:
         velocity[rows] = momentum * velocity[rows] - gradient / _lengths(gradient)
-        ahead = codes[rows] + pace[rows] * velocity[rows]
-        codes[rows] = space.take(rows).project(ahead)
+        codes[rows] = space.project(codes[rows] + pace[rows] * velocity[rows])
 
     return move
 

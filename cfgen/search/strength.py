@@ -72,7 +72,7 @@ def strength_at_ssim(
     def try_strength(rows: Rows) -> Going:
         change = edit[rows] * now[rows].view(-1, *[1] * (edit.ndim - 1))
         there, unchanged = space.take(rows), factual[rows]
-        seen = there.decode(there.project(encoded.codes[rows] + change), encoded.residual[rows])
+        seen = there.decode(space.project(encoded.codes[rows] + change), encoded.residual[rows])
         seen = region.take(rows).confine(seen, unchanged)
         lost = (1 - ssim(unchanged, seen)) / (1 - budget)
         tries[rows] += 1

@@ -13,7 +13,7 @@ def take_turns(rows: Rows, width: int, step: Callable[[Rows], Going]) -> None:
     """Let rows take steps, at most `width` of them at a time, until none is left.
 
     Args:
-        rows: of a batch.
+        rows: of a pool.
         width: most rows that take a step together.
         step: lets some rows take one; returns those that are to take another.
 

@@ -79,7 +79,7 @@ def axioms(run: Path, limit: int = 32) -> str:
 
 
 def _task(run: Run, bundle: Bundle) -> Task:
-    """What the run asked of every batch."""
+    """What the run asked of every image."""
     config = run.config
     prepare = preprocessing_of(config["preprocessing"], run.path / "config.yaml")
     mask = config.get("mask")
@@ -88,11 +88,11 @@ def _task(run: Run, bundle: Bundle) -> Task:
     settings = settings_of(config["method"], config.get("settings"))
     confidence = float(config.get("confidence", CONFIDENCE))
     how = (config["method"], settings, config.get("target"), confidence, region)
-    return Task(bundle, *how, config.get("budget") or ALL)
+    return Task(bundle, *how, config.get("evaluations") or ALL)
 
 
 def _first(run: Run, limit: int, device: str) -> Iterator[Batch]:
-    """Yield the first samples of a run that had a way to go, in batches as they were searched."""
+    """Yield the first samples of a run that had a way to go, in batches."""
     left = {row["id"] for row in [row for row in run.samples if attempted(row)][:limit]}
     size = run.config.get("batch_size", 64)
     for batch in batches(run, LARGEST if size == "auto" else int(size), device):

@@ -46,7 +46,9 @@ def described(config: Mapping) -> Prose:
         return [
             f"The counterfactuals of {method} were made by another tool and measured as they are."
         ]
-    return [f"The search '{method}' ", *_WORDS[method](config, settings)]
+    most = config.get("evaluations")
+    asked = f", which asked the classifier {most} times of an image at most," if most else ""
+    return [f"The search '{method}'{asked} ", *_WORDS[method](config, settings)]
 
 
 def _pixel(_config: Mapping, settings: Mapping) -> Prose:

@@ -32,7 +32,7 @@ _NUMBERS = {
     "evaluations": Metric("evaluations", 0, "forward passes of the classifier"),
     "prior_passes": Metric("prior passes", 0, "forward passes of the generative prior"),
     "decodes": Metric("decodes", 0, "forward passes of the decoder"),
-    "seconds": Metric("seconds", 3, "time of the batch over its size"),
+    "seconds": Metric("seconds", 3, "time of all that were searched together, over their number"),
 }
 _FLAG = re.compile(
     r"valid|flip|reconstruction_flips|pointing_opacity"

@@ -24,7 +24,7 @@ _SEARCH = (
     "draws",
     "batch_size",
     "seed",
-    "budget",
+    "evaluations",
 )
 _ADOPT = ("bundle", "classifier", "target", "method", "data", "split")
 _WIDTH = 100

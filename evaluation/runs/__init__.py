@@ -2,8 +2,8 @@
 
 `config.yaml` says what was asked, `shards/*.safetensors` hold the images (one file a batch),
 `samples.csv` one row a sample, `skipped.csv` the files that could not be read. A shard is
-written before its rows, so an interrupted search leaves at most a shard without rows; resuming
-removes it and searches its images again. Where several processes search, each but the first
+written before its rows, so an interrupted search leaves at most shards without rows; resuming
+removes these and searches their images again. Where several processes search, each but the first
 appends to tables of its own (`samples.1.csv`), which are merged in the end. A long run has
 `forms.yaml`, too: the forms in which its networks are computed.
 """

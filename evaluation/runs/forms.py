@@ -49,7 +49,7 @@ def _known(item: tuple[str, object]) -> bool:
 
     part, names = item
     return isinstance(names, list) and all(
-        name in FORMS and part in FORMS[name].parts for name in names
+        name in list(FORMS) and part in FORMS[name].parts for name in names
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing a run: begun or taken up, added to a batch at a time."""
+"""Writing a run: begun or taken up, added to a pool at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 from jaxtyping import Int
 from torch import Tensor
 
-from cfgen.types import Images
+from cfgen.types import ALL, Images, portions
 from evaluation.runs.cells import cells_of
 from evaluation.runs.config import is_run, plain, require_same
 from evaluation.runs.format import (
@@ -106,8 +106,9 @@ def write_shard(
     factual: Images,
     image: Images,
     rank: int = 0,
+    size: int = ALL,
 ) -> None:
-    """Add a batch to a run: its images first, then its rows.
+    """Add images to a run: a shard for each batch of them first, then all their rows.
 
     Args:
         run_path: a folder made by `create_run`.
@@ -115,7 +116,8 @@ def write_shard(
         ids: the rows' ids.
         factual: the images before.
         image: the images after.
-        rank: of the process that adds it, which has a table of its own.
+        rank: of the process that adds them, which has a table of its own.
+        size: of the batches.
 
     Raises:
         ValueError: the rows do not fit the images, or the disk is full or cannot be written.
@@ -133,7 +135,8 @@ def write_shard(
             f"expected the columns {', '.join(SAMPLE_COLUMNS)}, got also {', '.join(unknown)}; "
             "leave them out."
         )
-    save_shard(run_path, listed, factual, image)
+    for some in portions(len(ids), size):
+        save_shard(run_path, ids[some].tolist(), factual[some], image[some])
     append_to_file(table_of(run_path, SAMPLES, rank), csv_text(rows, SAMPLE_COLUMNS, header=False))
 
 

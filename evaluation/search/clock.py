@@ -6,9 +6,9 @@ import time
 
 
 class Clock:
-    """Says between batches whether there is time for another one.
+    """Says between pools whether there is time for another one.
 
-    The first batch is always searched, so that the same command given again and again comes to an
+    The first pool is always searched, so that the same command given again and again comes to an
     end; a further one only where the longest so far would still be in time.
 
     Args:
@@ -26,11 +26,11 @@ class Clock:
         self._longest = 0.0
 
     def begin(self) -> None:
-        """Note that the first batch begins."""
+        """Note that the first pool begins."""
         self._last = time.monotonic()
 
     def another(self) -> bool:
-        """Note that a batch has ended; return whether there is time for another one."""
+        """Note that a pool has ended; return whether there is time for another one."""
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
         return self.timeout is None or now + self._longest - self._began <= self.timeout

@@ -24,7 +24,7 @@ from evaluation.search.ranks import TrainerSettings, launch
 from evaluation.search.shaping import shape
 from evaluation.search.sizes import BatchSize, block_of
 from evaluation.search.taking import take_up
-from evaluation.search.task import Task, region_of
+from evaluation.search.task import LEAST, Task, region_of
 from evaluation.search.which import drawn, manifest, own_blocks
 from evaluation.search.work import Work
 
@@ -45,7 +45,7 @@ def search(
     draws: int = 1,
     batch_size: int | Literal["auto"] = 32,
     seed: int = 0,
-    budget: int | None = None,
+    evaluations: int | None = None,
     timeout: float | None = None,
     trainer: TrainerSettings = TrainerSettings(),  # noqa: B008 - immutable
 ) -> Path | None:
@@ -72,10 +72,9 @@ def search(
         batch_size: images that the networks are given at once, halved where memory does not
             suffice; 'auto' begins with few and takes more as long as that is faster.
         seed: of everything that is drawn at random, together with each sample's id.
-        budget: evaluations of the classifier that a sample may cost at most; what is then the
-            best image found stands.
-        timeout: seconds after which no further pool of `evaluation.search.sizes.POOL` batches is
-            begun.
+        evaluations: of the classifier that a sample may cost at most; the best image found until
+            then stands.
+        timeout: seconds after which no further pool of four batches is begun.
         trainer: the processes that search, each its own samples.
 
     Returns:
@@ -89,10 +88,10 @@ def search(
         raise ValueError(f"expected a batch of 1 image or more, got {batch_size}; give 32, say")
     if draws < 1:
         raise ValueError(f"expected 1 draw an image or more, got {draws}; leave it out for 1")
-    if budget is not None and budget < 2:
+    if evaluations is not None and evaluations < LEAST:
         raise ValueError(
-            f"expected a budget of 2 evaluations or more, got {budget}: an image is looked at "
-            "before and after"
+            f"expected {LEAST} evaluations a sample or more, got {evaluations}: of the image "
+            "before, of a gradient, and of the image after; give more"
         )
     clock = Clock(timeout)
     ranks = launch(trainer)
@@ -104,7 +103,7 @@ def search(
         samples = chosen if draws == 1 else drawn(chosen, draws)
         resolved = settings_of(method, settings)
         region = region_of(mask, bound, prepare, ranks.device)
-        task = Task(models, method, resolved, target, confidence, region, budget or ALL)
+        task = Task(models, method, resolved, target, confidence, region, evaluations or ALL)
         task.rehearse()
     config = {
         "command": "search",
@@ -122,7 +121,7 @@ def search(
         "draws": draws,
         "batch_size": batch_size,
         "seed": seed,
-        "budget": budget,
+        "evaluations": evaluations,
         "classes": list(models.classes),
         "preprocessing": models.preprocessing,
         "weights": models.searched_with(),
@@ -135,9 +134,9 @@ def search(
         finished = take_up(stack, out, config, ranks)
         block = block_of(batch_size, len(samples), ranks.world)
         size = BatchSize(batch_size)
-        shape(work, finished, size.width, ranks)
-        torch.manual_seed(seed)
         own = own_blocks(samples, finished, block, ranks)
+        shape(work, own, finished, size.width, ranks)
+        torch.manual_seed(seed)
         work.search(own, size, seed, ranks, clock)
         ranks.share(None)
         return None if ranks.rank else work.end(clock)

@@ -15,14 +15,16 @@ from cfgen.models.bundle import Bundle
 from cfgen.models.forms import FORMS, network_of, place, shaped
 from cfgen.models.prior import Prior
 from cfgen.types import Codes, Images, Seeds
+from evaluation.passes import GRADIENT, counting, networks
 from evaluation.search.task import Task
-from evaluation.speed.clock import seconds_of
-from evaluation.speed.passes import GRADIENT, counting, networks
+from evaluation.timing import seconds_of
 
 _LOG = logging.getLogger(__name__)
 
 WORTH = 0.95
 """A form is kept where a pass takes at most this share of its time in the best forms before it."""
+WORTH_CHANGE = 0.8
+"""The same for a form that changes results beyond rounding."""
 TRIAL = 1 - WORTH
 """A form is tried where that takes at most this share of the time that the run is expected to
 spend in the network: then the least gain that is kept pays for the trial by the end of the run."""
@@ -40,10 +42,10 @@ ReLU to its other side here and there."""
 ADDITIONS = (
     ("folded",),
     ("channels-last",),
-    ("autocast",),
-    # Little alone, it may be much together: compiling takes the casts into the kernels.
-    ("autocast", "compiled"),
     ("compiled",),
+    ("autocast",),
+    # Little alone, they may be much together: compiling takes the casts into the kernels.
+    ("autocast", "compiled"),
 )
 """What is tried on top of the best so far, one after the other."""
 
@@ -90,7 +92,8 @@ def choose(affordable: Forms, tried: Callable[[Forms, Forms], Trial | None]) -> 
             continue
         seen.add(forms)
         trial = tried(best, forms)
-        if trial and trial.agrees and trial.share <= WORTH:
+        exact = all(FORMS[form].exact for form in forms[len(best) :])
+        if trial and trial.agrees and trial.share <= (WORTH if exact else WORTH_CHANGE):
             best = forms
     return best
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cfgen.data.samples import Sample
@@ -27,18 +27,20 @@ class Found:
         ids: likewise.
         factual: the images before.
         image: the images after.
+        width: images that were asked about at once.
     """
 
     rows: list[Row]
     ids: Int[Tensor, " n"]
     factual: Images
     image: Images
+    width: int
 
 
 def search_ready(task: Task, pool: Sequence[Ready], width: int, seed: int) -> Found:
     """Search a pool of images that have been read.
 
-    What the target's probability is in the end is asked anew, of the images as they are written.
+    The target's probability is asked anew, of the images as they are written.
 
     Args:
         task: what is asked of it.
@@ -52,11 +54,7 @@ def search_ready(task: Task, pool: Sequence[Ready], width: int, seed: int) -> Fo
     given = factual.to(task.models.device)
     goal, found = task.search(given, ids ^ seed, width)
     seconds = (time.perf_counter() - began) / len(pool)
-    assert goal.before is not None
-    before = goal.before.sigmoid()
-    with torch.inference_mode():
-        some = [goal.take(rows).log_odds(found.images[rows]) for rows in portions(len(pool), width)]
-    after = torch.cat(some).sigmoid()
+    before, after = (_probability(goal, images, width) for images in (given, found.images))
     rows: list[Row] = [
         {
             **_known(sample),
@@ -68,7 +66,13 @@ def search_ready(task: Task, pool: Sequence[Ready], width: int, seed: int) -> Fo
         }
         for place, (sample, _) in enumerate(pool)
     ]
-    return Found(rows, ids, factual, found.images.cpu())
+    return Found(rows, ids, factual, found.images.cpu(), width)
+
+
+@torch.inference_mode()
+def _probability(goal: Goal, images: Images, width: int) -> Float[Tensor, " batch"]:
+    some = [goal.take(rows).log_odds(images[rows]) for rows in portions(len(images), width)]
+    return torch.cat(some).sigmoid()
 
 
 def _known(sample: Sample) -> Row:

@@ -29,7 +29,9 @@ WITH_GRADIENT = ("classifier", "decoder")
 """The networks that most methods ask for a gradient."""
 
 
-def shape(work: Work, finished: Collection[int], width: int, ranks: Ranks) -> None:
+def shape(
+    work: Work, own: Sequence[object], finished: Collection[int], width: int, ranks: Ranks
+) -> None:
     """Give the networks the forms of the run.
 
     A run that was begun with some goes on with them. Where one begins that is long, the first
@@ -37,8 +39,9 @@ def shape(work: Work, finished: Collection[int], width: int, ranks: Ranks) -> No
 
     Args:
         work: what is to be done.
+        own: this process's share of it; with nothing to do it gives its networks no forms.
         finished: ids of the samples that have been searched.
-        width: images that the networks are given at once.
+        width: images that are asked about at once.
         ranks: the processes.
 
     Raises:
@@ -50,7 +53,9 @@ def shape(work: Work, finished: Collection[int], width: int, ranks: Ranks) -> No
         ranks.share(_chosen(work, min(width, PROBED), each))
         return
     with ranks.agreeing():
-        put_on(work.task.models, ranks.share(recorded or {}))
+        forms = ranks.share(recorded or {})
+        if own:
+            put_on(work.task.models, forms, min(width, LEAST_COMPILED))
 
 
 def _chosen(work: Work, batch: int, each: int) -> dict[str, list[str]]:
@@ -72,8 +77,13 @@ def _chosen(work: Work, batch: int, each: int) -> dict[str, list[str]]:
     return forms
 
 
-def put_on(bundle: Bundle, forms: Mapping[str, Sequence[str]]) -> None:
+def put_on(bundle: Bundle, forms: Mapping[str, Sequence[str]], width: int) -> None:
     """Give the networks of a bundle some forms; an exact one that cannot be had here is left out.
+
+    Args:
+        bundle: of the networks.
+        forms: of each.
+        width: images that a network is tried with.
 
     Raises:
         ValueError: one that changes results cannot be had here.
@@ -82,7 +92,7 @@ def put_on(bundle: Bundle, forms: Mapping[str, Sequence[str]]) -> None:
         for name in names:
             network = network_of(bundle, part)
             try:
-                _try(bundle, part, shaped(network, [name]))
+                _try(bundle, part, shaped(network, [name]), width)
             except Exception as error:
                 place(bundle, part, network)
                 said = " ".join(str(error).split())[:300]
@@ -95,8 +105,7 @@ def put_on(bundle: Bundle, forms: Mapping[str, Sequence[str]]) -> None:
                 _LOG.warning("the %s goes on without the form %s: %s", part, name, said)
 
 
-def _try(bundle: Bundle, part: str, network: nn.Module) -> None:
+def _try(bundle: Bundle, part: str, network: nn.Module, width: int) -> None:
     """Put a network in its place and ask it of a batch: what is compiled fails only then."""
-    size = (LEAST_COMPILED, 1, bundle.size, bundle.size)
-    blank = torch.full(size, 0.5, device=bundle.device)
+    blank = torch.full((width, 1, bundle.size, bundle.size), 0.5, device=bundle.device)
     pass_of(bundle, part, gradient=part in WITH_GRADIENT, images=blank).ask(network)

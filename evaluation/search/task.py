@@ -1,4 +1,4 @@
-"""What a search asks of every batch."""
+"""What a search asks of every image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from cfgen.models.bundle import Bundle
 from cfgen.spaces import Region
 from cfgen.types import ALL, Counterfactuals, Goal, Images, Limits, Seeds
 
+LEAST = 3
+"""Evaluations that any method can do with: of the factual, of a gradient, and of what is found."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of every batch.
+    """What is asked of every image.
 
     Attributes:
         models: whose classifier is explained.
@@ -28,7 +31,7 @@ class Task:
         target: see `cfgen.goals.make_goal`.
         confidence: calibrated probability of the target to reach.
         region: where and how far an image may change.
-        budget: evaluations of the classifier that an image may cost at most.
+        evaluations: of the classifier that an image may cost at most.
     """
 
     models: Bundle
@@ -37,14 +40,14 @@ class Task:
     target: str | None
     confidence: float
     region: Region
-    budget: int = ALL
+    evaluations: int = ALL
 
     def search(
         self, factual: Images, seeds: Seeds, width: int = ALL
     ) -> tuple[Goal, Counterfactuals]:
         """Search images, at most `width` of them at a time; return what was asked of them, too."""
         goal = make_goal(self.models.classifier, factual, self.target, self.confidence, width)
-        how = (self.method, self.settings, self.region, seeds, Limits(width, self.budget))
+        how = (self.method, self.settings, self.region, seeds, Limits(width, self.evaluations))
         return goal, search_batch(self.models, goal, factual, *how)
 
     def rehearse(self) -> None:

@@ -32,7 +32,7 @@ def own_blocks(
     """Return what is left to do of each block of samples that is this process's.
 
     Blocks are cut from all samples, and processes take turns at those that are not finished. So
-    a batch holds the same images however many processes there are and whenever they were
+    a pool holds the same images however many processes there are and whenever they were
     interrupted, unless the samples are too few for each process to have a whole one.
     """
     starts = range(0, len(samples), block)

@@ -29,7 +29,7 @@ class Work:
     """What is to be done, by all processes together.
 
     Attributes:
-        task: what is asked of every batch.
+        task: what is asked of every image.
         source: where the images are.
         samples: which of them, in the order of the run.
         prepare: how a file becomes an image.
@@ -68,7 +68,7 @@ class Work:
             )
             for found in pools:
                 images = (found.factual, found.image)
-                write_shard(self.out, found.rows, found.ids, *images, ranks.rank)
+                write_shard(self.out, found.rows, found.ids, *images, ranks.rank, found.width)
                 bar.update(len(found.ids))
                 ranks.require_parent()
                 if not clock.another():

@@ -16,12 +16,12 @@ from cfgen.metrics import ssim
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import l2
 from cfgen.types import Counterfactuals, Images, Seeds
-from evaluation.speed.clock import seconds_of
+from evaluation.passes import Tally, counting
 from evaluation.speed.contestants import Contestant
 from evaluation.speed.limit import Costs, as_batched, least, limit, probe
-from evaluation.speed.passes import Tally, counting
 from evaluation.speed.peak import peak_memory
 from evaluation.speed.spent import shares
+from evaluation.timing import seconds_of
 
 _LOG = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from cfgen.models.segmenter import Segmenter
 from cfgen.types import Images
 from evaluation.runs import read_run
 from evaluation.search import search
-from evaluation.speed.clock import seconds_of
 from evaluation.speed.memory import write_films
 from evaluation.speed.pairs import write_bundle
 from evaluation.tables import markdown
+from evaluation.timing import seconds_of
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cfgen.models.bundle import Bundle
 from cfgen.types import Codes, Images
-from evaluation.speed.clock import seconds_of
-from evaluation.speed.passes import GRADIENT
+from evaluation.passes import GRADIENT
+from evaluation.timing import seconds_of
 
 BATCHES = (1, 4, 8, 16, 32, 64)
 REPEATS = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from evaluation.passes import KINDS
 from evaluation.speed.contest import Contest, Found
 from evaluation.speed.contestants import ORIGIN, SHIFT
 from evaluation.speed.limit import BATCHES
-from evaluation.speed.passes import KINDS
 from evaluation.speed.spent import OTHER, PARTS
 from evaluation.tables import markdown, number
 
