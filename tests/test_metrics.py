@@ -91,6 +91,22 @@ def ssim_terms(x, y):
     return contrast * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2), contrast
 
 
+@pytest.mark.parametrize(("dtype", "close"), [(torch.double, 1e-12), (torch.float, 1e-5)])
+@pytest.mark.parametrize("size", [(11, 11), (12, 31), (128, 128)])
+def test_ssim_on_the_device_is_scikit_images(size, dtype, close):
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(6, 1, *size, generator=generator, dtype=torch.double)
+    images[1] = images[1].round()
+    images[2] = 0.5
+    others = (images + 0.1 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    others[3] = images[3]
+    found = metrics.ssim_on_device(images.to(dtype), others.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), metrics.ssim(images, others), atol=close, rtol=0)
+    with pytest.raises(ValueError, match="at least 11 pixels"):
+        metrics.ssim_on_device(images[..., :10], others[..., :10])
+
+
 def test_ssim_agrees_with_its_definition():
     factual, image = pair(size=32)
     expected = [

@@ -239,12 +239,12 @@ def test_the_page_is_of_all_tables():
 def test_the_forms_of_a_run_are_told(tiny_bundle_path, monkeypatch):
     monkeypatch.setattr("evaluation.search.probe.COMPILING", 1e9)
     monkeypatch.setattr("evaluation.search.probe.WORTH", math.inf)
-    told = forms(str(tiny_bundle_path), split="test", limit=3, method="latent", rounds=1)
+    told = forms(str(tiny_bundle_path), split="test", limit=3, method="latent-boundary", rounds=1)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     assert [row[:2] for row in rows[2:5]] == [
         ["classifier", "folded"],
         ["encoder", "-"],
         ["decoder", "-"],
     ]
-    assert "of 3 images by latent" in told
+    assert "of 3 images by latent-boundary" in told
     assert "3 of 3 end alike" in told

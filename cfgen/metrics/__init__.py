@@ -43,7 +43,7 @@ from cfgen.metrics.readers import (
     mean_auc,
     shuffled_auc_p,
 )
-from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map
+from cfgen.metrics.similarity import ms_ssim, psnr, ssim, ssim_map, ssim_on_device
 from cfgen.metrics.spectrum import high_frequency_share
 from cfgen.metrics.statistics import (
     Estimate,
@@ -125,6 +125,7 @@ __all__ = [
     "sparsity",
     "ssim",
     "ssim_map",
+    "ssim_on_device",
     "ssim_outside",
     "stability",
     "strongest_iou",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -11,7 +13,8 @@ from cfgen.types import Images
 
 BORDER = 5
 """Pixels at every edge that the Gaussian window does not fit around."""
-_WINDOW = 11
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_SIDES = (11, 22, 44, 99, 176)
 
@@ -47,7 +50,7 @@ def ssim_map(first: Images, second: Images) -> Float[Tensor, "batch 1 inner_heig
             one,
             other,
             gaussian_weights=True,
-            sigma=1.5,
+            sigma=_SIGMA,
             use_sample_covariance=False,
             data_range=1.0,
             full=True,
@@ -56,6 +59,38 @@ def ssim_map(first: Images, second: Images) -> Float[Tensor, "batch 1 inner_heig
     ]
     inner = np.stack(maps)[:, None, BORDER:-BORDER, BORDER:-BORDER]
     return torch.from_numpy(inner).to(first)
+
+
+def ssim_on_device(first: Images, second: Images) -> Float[Tensor, " batch"]:
+    """Return what `ssim` does, in the images' own precision and where they are.
+
+    For a search, which asks of the same images again and again: it takes less time on a CPU, and
+    does not leave a GPU. A window is moved over an image by a matrix from the left and one from
+    the right.
+
+    Raises:
+        ValueError: an image is smaller than the window.
+
+    Example:
+        >>> images = torch.linspace(0, 1, 144).reshape(1, 1, 12, 12)
+        >>> (ssim_on_device(images, images**2) - ssim(images, images**2)).abs().item() < 1e-5
+        True
+    """
+    _require_side(first)
+    down, across = (_windows(side).to(first) for side in first.shape[-2:])
+    moments = torch.cat([first, second, first**2, second**2, first * second], 1)
+    x, y, xx, yy, xy = (down @ moments @ across.T).unbind(1)
+    alike = (2 * x * y + _C1) * (2 * (xy - x * y) + _C2)
+    apart = (x**2 + y**2 + _C1) * (xx - x**2 + yy - y**2 + _C2)
+    return (alike / apart).flatten(1).mean(1)
+
+
+@cache
+def _windows(side: int) -> Float[Tensor, "inner side"]:
+    """Gaussian weights of every window that lies wholly inside a side."""
+    place = torch.arange(_WINDOW, dtype=torch.double) - BORDER
+    weights = (-(place**2) / (2 * _SIGMA**2)).exp()
+    return torch.eye(side, dtype=torch.double).unfold(0, _WINDOW, 1) @ (weights / weights.sum())
 
 
 def ms_ssim(first: Images, second: Images) -> Float[Tensor, " batch"]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfgen.metrics import ssim
+from cfgen.metrics import ssim_on_device
 from cfgen.search.turns import take_turns
 from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
 from cfgen.types import ALL, Codes, Going, Images, Labels, Rows
@@ -74,7 +74,7 @@ def strength_at_ssim(
         there, unchanged = space.take(rows), factual[rows]
         seen = there.decode(space.project(encoded.codes[rows] + change), encoded.residual[rows])
         seen = region.take(rows).confine(seen, unchanged)
-        lost = (1 - ssim(unchanged, seen)) / (1 - budget)
+        lost = (1 - ssim_on_device(unchanged, seen)) / (1 - budget)
         tries[rows] += 1
         low[rows] = torch.where(lost <= 1, now[rows], low[rows])
         high[rows] = torch.where(lost <= 1, high[rows], now[rows])
