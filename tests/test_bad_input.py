@@ -168,6 +168,7 @@ def test_nothing_that_is_wrong_with_the_question_leaves_a_run(
         ("--bound", -0.5): "(0, 1]",
         ("--limit", 0): "limit",
         ("--batch_size", 0): "batch",
+        ("--evaluations", 2): "3 evaluations",
         ("--mask", mask): str(mask),
         ("--mask", tmp_path / "no-mask.png"): "no-mask.png",
         ("--classifier", "nobody.wrote:this"): "nobody.wrote:this",
