@@ -122,6 +122,9 @@ def test_the_classifier_ignored_and_another_tool_are_said():
     assert "was not asked" in ignored
     assert "momentum" not in ignored
     assert "another tool" in to_markdown(described({"method": "other-tool"}))
+    halved = {**config("prior"), "forms": {"prior": ["autocast"], "classifier": ["folded"]}}
+    assert "The diffusion model was evaluated in bfloat16. " in to_markdown(described(halved))
+    assert "bfloat16" not in to_markdown(described({**config("prior"), "forms": None}))
     few = to_markdown(described({**config("pixel"), "evaluations": 12}))
     assert few.startswith(
         "The search 'pixel', which asked the classifier 12 times of an image at most, moved the"

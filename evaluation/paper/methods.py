@@ -9,6 +9,7 @@ from evaluation.measured import Measured
 from evaluation.paper.measuring import compared, measured
 from evaluation.paper.prose import Cite, Prose, counted, listed, square
 from evaluation.paper.searches import all_described
+from evaluation.runs import read_forms
 from evaluation.summary import ALL, CORRECT
 
 _INTERPOLATED = {"bilinear": "bilinearly", "bicubic": "bicubically"}
@@ -24,7 +25,7 @@ def methods(runs: Sequence[Measured], warnings: Sequence[str] = ()) -> list[Pros
         warnings: what is to be known of them, see `evaluation.compare.warnings_of`.
     """
     first = runs[0]
-    searches = all_described(run.run.config for run in runs)
+    searches = all_described({**run.run.config, "forms": read_forms(run.run.path)} for run in runs)
     limits: list[Prose] = [[f"Limitations: {' '.join(warnings)}"]] if warnings else []
     return [_asked(first), *searches, measured(first), *compared(runs), *limits]
 

@@ -39,7 +39,8 @@ def described(config: Mapping) -> Prose:
     """Return how a run's method searches.
 
     Args:
-        config: as in config.yaml. A run of another tool's pairs has no settings.
+        config: as in config.yaml, and under 'forms' what forms.yaml holds where there is one. A
+            run of another tool's pairs has no settings.
     """
     method, settings = str(config.get("method")), config.get("settings")
     if method not in _WORDS or not settings:
@@ -115,9 +116,16 @@ def _prior(config: Mapping, settings: Mapping) -> Prose:
         f" to an SSIM of {settings['budget']:g} between the image and its edited version",
         Cite(["wang2004"]),
         ". ",
+        *_precision(config.get("forms") or {}),
         *_steps(settings),
         *_DECODINGS[settings["decoding"]],
     ]
+
+
+def _precision(forms: Mapping) -> Prose:
+    """What a run's probe chose is told where it changes results beyond rounding."""
+    halved = "autocast" in forms.get("prior", ())
+    return ["The diffusion model was evaluated in bfloat16. "] if halved else []
 
 
 def _edit(name: str) -> Prose:
