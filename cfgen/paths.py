@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfgen.spaces import Space
+from cfgen.spaces import Space, spread
 from cfgen.types import Image, Images
 
 
@@ -33,7 +33,7 @@ def along(
     """
     with torch.no_grad():
         start, end = space.encode(factual[None]), space.encode(image[None])
-        share = strengths.to(factual).view(-1, *[1] * (start.codes.ndim - 1))
+        share = spread(strengths.to(factual), start.codes)
         codes = start.codes + share * (end.codes - start.codes)
         residual = start.residual + share * (end.residual - start.residual)
         return space.decode(codes, residual).clamp(0, 1)

@@ -50,6 +50,18 @@ class Space(Protocol):
         ...
 
 
+def spread(
+    values: Float[Tensor, " batch"], like: Float[Tensor, "any ..."]
+) -> Float[Tensor, "batch ..."]:
+    """One value a code, such that codes with as many dimensions can be multiplied with them."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def lengths(codes: Codes) -> Float[Tensor, " batch"]:
+    """Euclidean norm of each code, above zero so that it can be divided by."""
+    return torch.linalg.vector_norm(codes.flatten(1), dim=1).clamp(min=1e-12)
+
+
 def encode(space: Space, images: Images, width: int) -> Encoded:
     """Codes of images, of at most `width` at a time."""
     parts = [space.take(rows).encode(images[rows]) for rows in portions(len(images), width)]

@@ -73,6 +73,11 @@ class Goal:
         """Log-odds that each image shows what this goal asks of it."""
         return self.score(images, self)
 
+    def ask(self, images: Images, width: int) -> LogOdds:
+        """The same of images that are many, at most `width` at a time."""
+        some = portions(len(images), width)
+        return torch.cat([self.take(rows).log_odds(images[rows]) for rows in some])
+
     def take(self, rows: Rows) -> Goal:
         """Return the goal of some rows of the batch."""
         return replace(

@@ -21,7 +21,7 @@ from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.types import Goal, Image, Outcome
 from evaluation.pairs.arrays import open_arrays
 from evaluation.pairs.folder import Pair, Pairs, open_folder
-from evaluation.runs import Row, create_run, lasting, write_shard, write_skipped
+from evaluation.runs import Row, create_run, lasting, write_shards, write_skipped
 
 _LOG = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ def _write_part(
         }
         for place, (sample, *_) in enumerate(some)
     ]
-    write_shard(out, rows, ids, factual, image)
+    write_shards(out, rows, ids, factual, image)
 
 
 def _outcome(goal: Goal, place: int, before: float, after: float) -> str:

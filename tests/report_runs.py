@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from evaluation.runs import create_run, write_shard, write_skipped
+from evaluation.runs import create_run, write_shards, write_skipped
 from evaluation.summary import summarise
 
 FOLDER = 'test/<script>alert("1")<'
@@ -85,7 +85,7 @@ def write_run(path: Path, ids=range(6), shift: float = 0.0, **config: object) ->
     half = len(rows) - len(rows) // 3
     for part in (slice(0, half), slice(half, None)):
         keys = torch.tensor([row["id"] for row in rows[part]])
-        write_shard(path, rows[part], keys, factual[part], image[part] + shift)
+        write_shards(path, rows[part], keys, factual[part], image[part] + shift)
     write_skipped(path, [{"path": "test/<b>broken.png", "reason": "cut short; copy it again"}])
     return path
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from evaluation.compare import compare
-from evaluation.runs import create_run, write_shard
+from evaluation.runs import create_run, write_shards
 from evaluation.summary import summarise
 from evaluation.tables import csv_text, interval, latex, markdown, number
 
@@ -46,7 +46,7 @@ def evaluated(path, ids, strength=6, **config):
     method = path.name.removesuffix("_run")
     create_run(path, {"bundle": "tiny", "weights": {"classifier": "aa"}, **config})
     images = torch.zeros(len(ids), 1, 2, 2)
-    write_shard(path, [row_of(i) for i in ids], torch.tensor(ids), images, images)
+    write_shards(path, [row_of(i) for i in ids], torch.tensor(ids), images, images)
     measured = [measures_of(i, strength) for i in ids]
     summary = summarise(
         [row_of(i) | {"patient": None} | dict.fromkeys(COSTS) for i in ids], measured
@@ -153,7 +153,7 @@ def test_a_run_without_evaluation_says_which_command_to_run(tmp_path):
 def test_an_evaluation_that_is_out_of_date_or_broken_is_refused(tmp_path):
     run = evaluated(tmp_path / "a", [1, 2])
     images = torch.zeros(1, 1, 2, 2)
-    write_shard(run, [row_of(3)], torch.tensor([3]), images, images)
+    write_shards(run, [row_of(3)], torch.tensor([3]), images, images)
     with pytest.raises(ValueError, match=r"3 samples .* got one of 2"):
         compare([run], tmp_path)
     (run / "summary.json").write_text("{")

@@ -6,7 +6,7 @@ from PIL import Image
 from cfgen.data.phantom import of_path
 from evaluation.gallery import gallery
 from evaluation.phantoms import phantoms
-from evaluation.runs import create_run, write_shard
+from evaluation.runs import create_run, write_shards
 
 
 def pixels(path):
@@ -22,7 +22,7 @@ def a_run(path, count=5):
          "p_target": 0.95, "outcome": "reached"}
         for i in range(count)
     ]  # fmt: skip
-    write_shard(path, rows, torch.arange(count), images, 1 - images)
+    write_shards(path, rows, torch.arange(count), images, 1 - images)
     return path
 
 

@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from cfgen.data.phantom import draw
 from evaluation.report.images import change_scale, coloured
 from evaluation.report.main import report
-from evaluation.runs import create_run, read_run, write_shard
+from evaluation.runs import create_run, read_run, write_shards
 from tests.report_runs import (
     CLASSES,
     FOLDER,
@@ -178,7 +178,9 @@ def test_a_thousand_cases_of_128_pixels_stay_under_40_megabytes(tmp_path):
     factual = torch.stack([draw(seed, 128).image for seed in range(count)])
     noise = 0.05 * torch.randn(factual.shape, generator=torch.Generator().manual_seed(0))
     rows = [sample(k) | {"id": k, "path": f"{k}.png"} for k in range(count)]
-    write_shard(tmp_path / "run", rows, torch.arange(count), factual, (factual + noise).clamp(0, 1))
+    write_shards(
+        tmp_path / "run", rows, torch.arange(count), factual, (factual + noise).clamp(0, 1)
+    )
     page = read(report(tmp_path / "run"))
     assert sum(len(page.inside[key]) for key in page.cases()) / count < 40e3
 
@@ -197,7 +199,7 @@ def test_scale_passes_over_one_outlier(tmp_path):
     change[7] = 0.45
     create_run(tmp_path / "run", {"bundle": "none", "method": "pixel"})
     rows = [sample(k) | {"id": k, "path": f"{k}.png"} for k in range(40)]
-    write_shard(tmp_path / "run", rows, torch.arange(40), factual, factual + change)
+    write_shards(tmp_path / "run", rows, torch.arange(40), factual, factual + change)
     found = read_run(tmp_path / "run")
     assert change_scale(found, set(range(40))) == pytest.approx(0.1)
     assert change_scale(found, {7}) == pytest.approx(0.45)
@@ -317,7 +319,7 @@ def test_identical_images_and_an_unknown_label_are_shown(tmp_path):
     create_run(path, {"bundle": "phantom-64", "method": "pixel", "data": "phantom"})
     factual, _ = smooth(1)
     row = sample(5) | {"id": 5, "label": None, "target": "other", "draw": 0}
-    write_shard(path, [row], torch.tensor([5]), factual, factual.clone())
+    write_shards(path, [row], torch.tensor([5]), factual, factual.clone())
     page = read(report(path))
     assert page.open == []
     assert "label" not in {one["key"] for one in page.data("table")["columns"]}

@@ -13,7 +13,7 @@ import yaml
 from cfgen.cli import main
 from evaluation.report.commands import made_by
 from evaluation.report.main import report
-from evaluation.runs import create_run, read_run, write_shard
+from evaluation.runs import create_run, read_run, write_shards
 from tests.report_runs import sample, write_measures, write_run
 from tests.test_report import read
 
@@ -60,7 +60,7 @@ def test_another_image_of_the_same_name_is_refused(run, tmp_path, factual):
     other = tmp_path / "other"
     create_run(other, {"bundle": "other", "method": "pixel"})
     row = sample(1)
-    write_shard(other, [row], torch.tensor([row["id"]]), factual, factual + 0.5)
+    write_shards(other, [row], torch.tensor([row["id"]]), factual, factual + 0.5)
     with pytest.raises(ValueError, match=r"same image as in the first run.*case1\.png"):
         report(run, [other])
     assert not list(run.glob("report.html*"))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image as Picture
 
 from evaluation.report.main import report
-from evaluation.runs import create_run, write_shard
+from evaluation.runs import create_run, write_shards
 from evaluation.speed.chromium import chromium, find_chromium
 from evaluation.speed.page import measure
 from tests.report_runs import CLASSES, path_of, sample, write_measures, write_run
@@ -40,7 +40,7 @@ def large(tmp_path_factory):
     factual = torch.full((MANY, 1, 8, 8), 0.5)
     rows = [sample(k) | {"path": f"{k:04}.png", "p_target": k / MANY} for k in range(MANY)]
     ids = torch.tensor([row["id"] for row in rows])
-    write_shard(run, rows, ids, factual, factual + 0.1)
+    write_shards(run, rows, ids, factual, factual + 0.1)
     return report(run)
 
 

@@ -11,7 +11,7 @@ from evaluation.runs import (
     SAMPLE_COLUMNS,
     create_run,
     read_run,
-    write_shard,
+    write_shards,
     write_skipped,
 )
 
@@ -43,7 +43,7 @@ def images_of(ids):
 
 def add(path, ids, **changes):
     images = images_of(ids)
-    write_shard(path, rows_of(ids, **changes), torch.tensor(ids), images, 1 - images)
+    write_shards(path, rows_of(ids, **changes), torch.tensor(ids), images, 1 - images)
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -175,9 +175,9 @@ def test_rows_that_do_not_fit_their_images_are_refused(tmp_path):
     create_run(tmp_path, CONFIG)
     images = images_of([1, 2])
     with pytest.raises(ValueError, match="one row an image"):
-        write_shard(tmp_path, rows_of([2, 1]), torch.tensor([1, 2]), images, images)
+        write_shards(tmp_path, rows_of([2, 1]), torch.tensor([1, 2]), images, images)
     with pytest.raises(ValueError, match="got also stpes"):
-        write_shard(tmp_path, rows_of([1, 2], stpes=1), torch.tensor([1, 2]), images, images)
+        write_shards(tmp_path, rows_of([1, 2], stpes=1), torch.tensor([1, 2]), images, images)
     assert not list((tmp_path / "shards").iterdir())
 
 
@@ -210,7 +210,7 @@ def test_a_full_disk_is_an_error_with_the_path_and_leaves_nothing_half(tmp_path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
         with pytest.raises(ValueError, match=r"shards.*free space") as caught:
-            write_shard(tmp_path, rows_of([2]), torch.tensor([2]), images, images)
+            write_shards(tmp_path, rows_of([2]), torch.tensor([2]), images, images)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert isinstance(caught.value.__cause__, OSError)
@@ -230,6 +230,6 @@ def test_writers_at_the_same_time_do_not_mix_their_rows(tmp_path):
 def test_images_that_are_the_factuals_themselves_are_stored(tmp_path):
     create_run(tmp_path, CONFIG)
     images = images_of([1])
-    write_shard(tmp_path, rows_of([1], outcome="already there"), torch.tensor([1]), images, images)
+    write_shards(tmp_path, rows_of([1], outcome="already there"), torch.tensor([1]), images, images)
     ((_, factual, image),) = read_run(tmp_path).images()
     assert torch.equal(factual, image)

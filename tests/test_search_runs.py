@@ -178,7 +178,7 @@ def test_the_same_command_again_changes_nothing(asked, tmp_path, monkeypatch):
     run = tmp_path / "run"
     assert cfgen(*asked, "--out", run) == 0
     before = {file: file.read_bytes() for file in run.rglob("*.*")}
-    monkeypatch.setattr(module, "write_shard", None)
+    monkeypatch.setattr(module, "write_shards", None)
     assert cfgen(*asked, "--out", run) == 0
     assert {file: file.read_bytes() for file in run.rglob("*.*")} == before
 
@@ -215,21 +215,21 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     asked = (*asked, "--batch_size", 1)
     assert cfgen(*asked, "--out", whole) == 0
-    write, written = module.write_shard, []
+    write, written = module.write_shards, []
 
     def stopping(*arguments):
         if len(written) == 1:
             raise stop
         written.append(write(*arguments))
 
-    monkeypatch.setattr(module, "write_shard", stopping)
+    monkeypatch.setattr(module, "write_shards", stopping)
     if stop is KeyboardInterrupt:
         assert cfgen(*asked, "--out", broken) == INTERRUPTED
     else:
         with pytest.raises(stop):
             cfgen(*asked, "--out", broken)
     assert len(rows_of(broken)) == 4
-    monkeypatch.setattr(module, "write_shard", write)
+    monkeypatch.setattr(module, "write_shards", write)
     assert cfgen("evaluate", broken) == 0
     assert "stopped at 4 of 6" in (broken / "summary.md").read_text()
     assert cfgen(*asked, "--out", broken) == 0
@@ -257,16 +257,16 @@ def test_a_stopped_search_past_unreadable_files_keeps_its_batches(
     asked = ("search", "--bundle", tiny_bundle_path, "--data", tmp_path / "films")
     asked = (*asked, "--method", "pixel", *DESCENT, "--batch_size", 1)
     assert cfgen(*asked, "--out", tmp_path / "whole") == 0
-    write, written = module.write_shard, []
+    write, written = module.write_shards, []
 
     def stopping(*arguments):
         if len(written) == 1:
             raise KeyboardInterrupt
         written.append(write(*arguments))
 
-    monkeypatch.setattr(module, "write_shard", stopping)
+    monkeypatch.setattr(module, "write_shards", stopping)
     assert cfgen(*asked, "--out", tmp_path / "broken") == INTERRUPTED
-    monkeypatch.setattr(module, "write_shard", write)
+    monkeypatch.setattr(module, "write_shards", write)
     assert cfgen(*asked, "--out", tmp_path / "broken") == 0
     assert_same(tmp_path / "whole", tmp_path / "broken")
     assert len(read_run(tmp_path / "broken").skipped) == len(broken)

@@ -15,7 +15,7 @@ from cfgen.models.bundle import find_bundle, load_bundle
 from cfgen.verdict import Verdict, VerdictModel, read_model
 from cfgen.witnesses import witnesses_of
 from evaluation import plausibility
-from evaluation.runs import create_run, read_run, write_shard
+from evaluation.runs import create_run, read_run, write_shards
 from evaluation.verdicts import main as verdict_study
 from evaluation.verdicts.giving import (
     count_verdicts,
@@ -78,7 +78,7 @@ def studied(tmp_path_factory):
     drawn = [of_path(str(row["path"]), 64) for row in searched.samples]
     factual, truth = (torch.stack([getattr(p, name) for p in drawn]) for name in ("image", "truth"))
     ids = torch.tensor([row["id"] for row in searched.samples])
-    write_shard(out / "truth", searched.samples, ids, factual, truth)
+    write_shards(out / "truth", searched.samples, ids, factual, truth)
     return out
 
 

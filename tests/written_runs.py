@@ -7,7 +7,7 @@ from torch import nn
 
 from cfgen.models.autoencoder import Autoencoder
 from cfgen.models.classifier import Classifier
-from evaluation.runs import create_run, read_run, write_shard
+from evaluation.runs import create_run, read_run, write_shards
 
 CLASSES = ("DARK", "BRIGHT")
 SIZE = 32
@@ -77,5 +77,5 @@ def write(path, samples, batch=3, **config):
     for start in range(0, len(samples), batch):
         rows, factual, image = zip(*samples[start : start + batch], strict=True)
         ids = torch.tensor([row["id"] for row in rows])
-        write_shard(path, rows, ids, torch.stack(factual), torch.stack(image))
+        write_shards(path, rows, ids, torch.stack(factual), torch.stack(image))
     return read_run(path)

@@ -25,7 +25,7 @@ from cfgen.methods.settings import EditName, Guided
 from cfgen.models.bundle import Bundle
 from cfgen.objectives import DISTANCES
 from cfgen.search import refine, strength_at_ssim
-from cfgen.spaces import EditSpace, LatentSpace, Region, encode
+from cfgen.spaces import EditSpace, LatentSpace, Region, encode, spread
 from cfgen.types import Counterfactuals, Goal, Images, Limits, Seeds, portions
 
 PAIRED = Denoising(draws=1)
@@ -93,7 +93,7 @@ def guided(
         region=region,
         width=limits.width,
     )
-    scaled = edit * strength.view(-1, *[1] * (edit.ndim - 1))
+    scaled = edit * spread(strength, edit)
     found = refine(
         goal,
         factual,

@@ -84,23 +84,28 @@ def disjoint_draws(
 
 
 def draws_beside(
-    generated: int, groups: Sequence[Hashable], n: int, draws: int, seed: int
-) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """Yield rows of n generated images beside each of the pairs of `disjoint_draws`.
+    generated: int, real: int, patients: Sequence[Hashable] | None, draws: int, seed: int
+) -> tuple[int, Iterator[tuple[Rows, Rows, Rows]]]:
+    """Return n, and rows of n generated images beside each of the pairs of `disjoint_draws`.
 
     Args:
         generated: how many images there are to draw from.
-        groups: to which group (patient) each real one belongs.
-        n: rows of each set.
+        real: how many real ones there are.
+        patients: whose each real one is; each is its own without.
         draws: how many.
         seed: of the drawing.
 
     Raises:
-        ValueError: so many real rows are not to be had.
+        ValueError: as `size_of_draws`.
     """
+    groups = range(real) if patients is None else patients
+    n = size_of_draws(generated, real, groups)
     generator = torch.Generator().manual_seed(seed)
-    for first, second in disjoint_draws(groups, n, draws, generator):
-        yield torch.randperm(generated, generator=generator)[:n], first, second
+    pairs = disjoint_draws(groups, n, draws, generator)
+    return n, (
+        (torch.randperm(generated, generator=generator)[:n], first, second)
+        for first, second in pairs
+    )
 
 
 def _some(rows: Rows, n: int, generator: torch.Generator) -> Int[Tensor, " n"]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cfgen.metrics.draws import draws_beside, size_of_draws
+from cfgen.metrics.draws import draws_beside
 
 Features = Float[Tensor, "batch features"]
 
@@ -103,10 +103,9 @@ def frechet_ratios(
     Raises:
         ValueError: as there.
     """
-    groups = range(len(real)) if patients is None else patients
-    n = size_of_draws(sets.shape[1], len(real), groups)
+    n, drawn = draws_beside(sets.shape[1], len(real), patients, draws, seed)
     ours, theirs = [0.0] * len(sets), 0.0
-    for chosen, first, second in draws_beside(sets.shape[1], groups, n, draws, seed):
+    for chosen, first, second in drawn:
         fitted = _gaussian(real[first])
         theirs += _apart(_gaussian(real[second]), fitted) / draws
         for place, generated in enumerate(sets):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cfgen.metrics.draws import draws_beside, size_of_draws
+from cfgen.metrics.draws import draws_beside
 
 NEIGHBOURS = 3
 """The k of the paper."""
@@ -128,10 +128,9 @@ def coverages(
     Raises:
         ValueError: as there.
     """
-    groups = range(len(real)) if patients is None else patients
-    n = size_of_draws(sets.shape[1], len(real), groups)
+    n, drawn = draws_beside(sets.shape[1], len(real), patients, draws, seed)
     found = []
-    for chosen, first, second in draws_beside(sets.shape[1], groups, n, draws, seed):
+    for chosen, first, second in drawn:
         compared = (*sets[:, chosen], real[second])
         found.append([precision_recall(one, real[first]) for one in compared])
     *ours, (real_precision, real_recall) = torch.tensor(found, dtype=torch.float64).mean(0).tolist()

@@ -9,7 +9,7 @@ from torch import Tensor
 from cfgen.search.climb import Climb
 from cfgen.search.record import Problem, Record, begin
 from cfgen.search.turns import take_turns
-from cfgen.spaces import EVERYWHERE, Region, Space, encode
+from cfgen.spaces import EVERYWHERE, Region, Space, encode, spread
 from cfgen.types import (
     Codes,
     Counterfactuals,
@@ -48,7 +48,7 @@ def approach(
         factual: images in [0, 1].
         space: where to search.
         overshoot: share by which a step is longer.
-        steps: at most so many, each a pass forward and backward; the last check is forward only.
+        steps: at most so many, each a pass forward and backward, see `cfgen.search.climb`.
         halvings: of the way back, each a pass forward.
         region: where and how far an image may change.
         limits: what the search may use.
@@ -107,4 +107,4 @@ def _go_back(record: Record, failed: Codes, held: Codes, taken: Labels, halvings
 def _least_change(gradient: Codes, rise: Float[Tensor, " batch"]) -> Codes:
     """The shortest change along which a linear score of this gradient rises by so much."""
     steepness = gradient.flatten(1).square().sum(1).clamp(min=1e-24)
-    return gradient * (rise / steepness).view(-1, *[1] * (gradient.ndim - 1))
+    return gradient * spread(rise / steepness, gradient)

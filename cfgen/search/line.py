@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cfgen.search.record import Problem, begin
 from cfgen.search.turns import take_turns
-from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
+from cfgen.spaces import EVERYWHERE, Encoded, Region, Space, lengths, spread
 from cfgen.types import (
     ALL,
     Codes,
@@ -65,8 +65,8 @@ def line_search(
     @torch.no_grad()
     def try_strength(rows: Rows) -> Going:
         strength = _next_strength(failed[rows], held[rows], first, growth)
-        scale = strength.to(codes).view(-1, *[1] * (codes.ndim - 1))
-        there = space.project(codes[rows] + direction[rows] * scale)
+        change = direction[rows] * spread(strength.to(codes), codes)
+        there = space.project(codes[rows] + change)
         images, log_odds = problem.check(rows, there)
         log_odds = log_odds.cpu()
         finite, reached = log_odds.isfinite(), log_odds >= record.bar[rows]
@@ -115,7 +115,4 @@ def _score_gradient(goal: Goal, space: Space, codes: Codes, residual: Images) ->
     asked = codes.detach().clone().requires_grad_()
     images = space.decode(asked, residual)
     (gradient,) = torch.autograd.grad(goal.log_odds(images).sum(), asked)
-    flat = gradient.flatten(1)
-    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)
-    wanted = torch.linalg.vector_norm(codes.flatten(1), dim=1, keepdim=True)
-    return (flat / length * wanted).view_as(codes)
+    return gradient / spread(lengths(gradient), codes) * spread(lengths(codes), codes)

@@ -22,7 +22,6 @@ from cfgen.types import (
     LogOdds,
     Outcome,
     Rows,
-    portions,
 )
 
 
@@ -58,21 +57,24 @@ class Problem:
 
 @dataclass
 class Record:
-    """The best image checked so far, row by row, and what it has cost."""
+    """The best image checked so far, row by row, and what it has cost: at first the factual."""
 
     problem: Problem
-    images: Images
     log_odds: LogOdds
-    outcomes: list[Outcome]
-    decodes: Labels
+    images: Images = field(init=False)
     bar: LogOdds = field(init=False)
+    outcomes: list[Outcome] = field(init=False)
+    decodes: Labels = field(init=False)
     steps: Labels = field(init=False)
     evaluations: Labels = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bar = self.problem.goal.bar.cpu()
-        self.steps = torch.zeros(len(self.images), dtype=torch.long)
+        self.images, self.bar = self.problem.factual.clone(), self.problem.goal.bar.cpu()
+        there = (self.log_odds >= self.bar).tolist()
+        self.outcomes = [Outcome.ALREADY if done else Outcome.SPENT for done in there]
+        self.steps = torch.zeros(len(there), dtype=torch.long)
         self.evaluations = torch.ones_like(self.steps)
+        self.decodes = torch.full_like(self.steps, self.problem.encoded.decodes)
 
     def spend(self, rows: Rows) -> None:
         """Note the cost of one check of some rows."""
@@ -120,22 +122,11 @@ class Record:
         )
 
 
+@torch.no_grad()
 def begin(problem: Problem) -> tuple[Record, Going]:
     """Look at the factuals themselves; return the record and the rows that need a search."""
-    log_odds = _log_odds(problem).cpu()
-    there = log_odds >= problem.goal.bar.cpu()
-    outcomes = [Outcome.ALREADY if done else Outcome.SPENT for done in there.tolist()]
-    decodes = torch.full((len(log_odds),), problem.encoded.decodes)
-    record = Record(problem, problem.factual.clone(), log_odds, outcomes, decodes)
-    rows = (~there).nonzero().flatten()
+    goal, width = problem.goal, problem.limits.width
+    known = goal.ask(problem.factual, width) if goal.before is None else goal.before.clone()
+    record = Record(problem, known.cpu())
+    rows = record.ended(Outcome.SPENT)
     return record, rows[record.left(rows) > 0]
-
-
-@torch.no_grad()
-def _log_odds(problem: Problem) -> LogOdds:
-    """Log-odds of the factuals, asked for only where whoever made the goal did not."""
-    goal, factual = problem.goal, problem.factual
-    if goal.before is not None:
-        return goal.before.clone()
-    parts = portions(len(factual), problem.limits.width)
-    return torch.cat([goal.take(rows).log_odds(factual[rows]) for rows in parts])

@@ -7,7 +7,7 @@ import torch
 from cfgen.objectives import Distance
 from cfgen.search.climb import Climb, Move, objective
 from cfgen.search.record import Problem, begin
-from cfgen.spaces import EVERYWHERE, Region, Space, encode
+from cfgen.spaces import EVERYWHERE, Region, Space, encode, lengths, spread
 from cfgen.types import Codes, Counterfactuals, Goal, Images, Limits, LogOdds, Rows
 
 
@@ -56,16 +56,11 @@ def refine(
 
 
 def _by_momentum(codes: Codes, space: Space, step_size: float, momentum: float) -> Move:
-    velocity, pace = torch.zeros_like(codes), step_size * _lengths(codes)
+    velocity, pace = torch.zeros_like(codes), step_size * spread(lengths(codes), codes)
 
     def move(rows: Rows, gradient: Codes, _log_odds: LogOdds) -> None:
-        velocity[rows] = momentum * velocity[rows] - gradient / _lengths(gradient)
+        unit = gradient / spread(lengths(gradient), gradient)
+        velocity[rows] = momentum * velocity[rows] - unit
         codes[rows] = space.project(codes[rows] + pace[rows] * velocity[rows])
 
     return move
-
-
-def _lengths(codes: Codes) -> Codes:
-    """Euclidean norm of each code, to be multiplied with codes."""
-    flat = torch.linalg.vector_norm(codes.flatten(1), dim=1).clamp(min=1e-12)
-    return flat.view(-1, *[1] * (codes.ndim - 1))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cfgen.metrics import ssim_on_device
 from cfgen.search.turns import take_turns
-from cfgen.spaces import EVERYWHERE, Encoded, Region, Space
+from cfgen.spaces import EVERYWHERE, Encoded, Region, Space, lengths, spread
 from cfgen.types import ALL, Codes, Going, Images, Labels, Rows
 
 LONGEST = 4.0
@@ -64,13 +64,13 @@ def strength_at_ssim(
         region: where and how far an image may change.
         width: images that are decoded at once.
     """
-    unit = _lengths(encoded.codes) / _lengths(edit)
+    unit = lengths(encoded.codes) / lengths(edit)
     low, high, tries = torch.zeros_like(unit), LONGEST * unit, torch.zeros(len(unit)).long()
     now, slope = FIRST * unit, torch.full_like(unit, 2.0)
     before = torch.full((2, len(unit)), torch.nan).to(unit)
 
     def try_strength(rows: Rows) -> Going:
-        change = edit[rows] * now[rows].view(-1, *[1] * (edit.ndim - 1))
+        change = edit[rows] * spread(now[rows], edit)
         there, unchanged = space.take(rows), factual[rows]
         seen = there.decode(space.project(encoded.codes[rows] + change), encoded.residual[rows])
         seen = region.take(rows).confine(seen, unchanged)
@@ -97,7 +97,3 @@ def _between(wanted: Tensor, low: Tensor, high: Tensor, longest: Tensor) -> Tens
     inside = (wanted > low) & (wanted < high)
     untried = (wanted >= high) & (high == longest)
     return torch.where(inside, wanted, torch.where(untried, longest, (low + high) / 2))
-
-
-def _lengths(codes: Codes) -> Float[Tensor, " batch"]:
-    return torch.linalg.vector_norm(codes.flatten(1), dim=1).clamp(min=1e-12)

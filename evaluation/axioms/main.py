@@ -18,7 +18,7 @@ from cfgen.goals import CONFIDENCE, OTHER, make_goal
 from cfgen.methods import settings_of
 from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.spaces import LatentSpace
-from cfgen.types import ALL, Images, Seeds
+from cfgen.types import Images, Seeds
 from evaluation.axioms.words import AXIOMS, to_markdown
 from evaluation.batches import Batch, batches
 from evaluation.runs import Run, read_run
@@ -88,7 +88,7 @@ def _task(run: Run, bundle: Bundle) -> Task:
     settings = settings_of(config["method"], config.get("settings"))
     confidence = float(config.get("confidence", CONFIDENCE))
     how = (config["method"], settings, config.get("target"), confidence, region)
-    return Task(bundle, *how, config.get("evaluations") or ALL)
+    return Task(bundle, *how, config.get("evaluations"))
 
 
 def _first(run: Run, limit: int, device: str) -> Iterator[Batch]:

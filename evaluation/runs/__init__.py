@@ -18,7 +18,7 @@ from evaluation.runs.writing import (
     begin_run,
     create_run,
     tidy_run,
-    write_shard,
+    write_shards,
     write_skipped,
 )
 
@@ -37,6 +37,6 @@ __all__ = [
     "read_run",
     "tidy_run",
     "write_forms",
-    "write_shard",
+    "write_shards",
     "write_skipped",
 ]

@@ -99,7 +99,7 @@ def tidy_run(path: Path) -> set[int]:
     return whole
 
 
-def write_shard(
+def write_shards(
     run_path: Path,
     rows: Sequence[Mapping[str, Value]],
     ids: Int[Tensor, " n"],

@@ -17,7 +17,6 @@ from cfgen.data.splits import samples_of
 from cfgen.goals import CONFIDENCE
 from cfgen.methods import DEFAULT_METHOD, settings_of
 from cfgen.models.bundle import load_bundle
-from cfgen.types import ALL
 from evaluation.runs import lasting
 from evaluation.search.clock import Clock
 from evaluation.search.ranks import TrainerSettings, launch
@@ -103,7 +102,7 @@ def search(
         samples = chosen if draws == 1 else drawn(chosen, draws)
         resolved = settings_of(method, settings)
         region = region_of(mask, bound, prepare, ranks.device)
-        task = Task(models, method, resolved, target, confidence, region, evaluations or ALL)
+        task = Task(models, method, resolved, target, confidence, region, evaluations)
         task.rehearse()
     config = {
         "command": "search",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cfgen.data.samples import Sample
 from cfgen.goals import OTHER
-from cfgen.types import Counterfactuals, Goal, Images, portions
+from cfgen.types import Counterfactuals, Goal, Images
 from evaluation.runs import Row
 from evaluation.search.reading import Ready
 from evaluation.search.task import Task
@@ -71,8 +71,7 @@ def search_ready(task: Task, pool: Sequence[Ready], width: int, seed: int) -> Fo
 
 @torch.inference_mode()
 def _probability(goal: Goal, images: Images, width: int) -> Float[Tensor, " batch"]:
-    some = [goal.take(rows).log_odds(images[rows]) for rows in portions(len(images), width)]
-    return torch.cat(some).sigmoid()
+    return goal.ask(images, width).sigmoid()
 
 
 def _known(sample: Sample) -> Row:

@@ -59,7 +59,7 @@ class BatchSize:
         """
         place = 0
         while place < len(items):
-            pool = items[place : place + POOL * self.width]
+            pool = items[place : place + self._pool]
             width = min(self.width, len(pool))
             began = time.perf_counter()
             found, refused = _tried(pool, width, search)
@@ -69,6 +69,10 @@ class BatchSize:
             place += len(pool)
             yield found
             self._grow(len(pool), time.perf_counter() - began)
+
+    @property
+    def _pool(self) -> int:
+        return POOL * self.width
 
     def _halve(self, tried: int, refused: str) -> None:
         self._growing = False
@@ -83,14 +87,14 @@ class BatchSize:
             torch.cuda.empty_cache()
 
     def _grow(self, searched: int, seconds: float) -> None:
-        if not self._growing or searched < POOL * self.width:
+        if not self._growing or searched < self._pool:
             return
         each = seconds / searched
         if each > WORTH * self._best:
             self._growing, self.width = False, max(1, self.width // 2)
             return
         self._best, self.width = each, min(2 * self.width, LARGEST)
-        self._growing = searched < POOL * self.width
+        self._growing = searched < self._pool
 
 
 def _tried(

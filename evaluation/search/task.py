@@ -31,7 +31,7 @@ class Task:
         target: see `cfgen.goals.make_goal`.
         confidence: calibrated probability of the target to reach.
         region: where and how far an image may change.
-        evaluations: of the classifier that an image may cost at most.
+        evaluations: of the classifier that an image may cost at most; None for no bound.
     """
 
     models: Bundle
@@ -40,14 +40,15 @@ class Task:
     target: str | None
     confidence: float
     region: Region
-    evaluations: int = ALL
+    evaluations: int | None = None
 
     def search(
         self, factual: Images, seeds: Seeds, width: int = ALL
     ) -> tuple[Goal, Counterfactuals]:
         """Search images, at most `width` of them at a time; return what was asked of them, too."""
         goal = make_goal(self.models.classifier, factual, self.target, self.confidence, width)
-        how = (self.method, self.settings, self.region, seeds, Limits(width, self.evaluations))
+        limits = Limits(width, self.evaluations or ALL)
+        how = (self.method, self.settings, self.region, seeds, limits)
         return goal, search_batch(self.models, goal, factual, *how)
 
     def rehearse(self) -> None:

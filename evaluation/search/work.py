@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cfgen.data.pixels import UnreadableImage
 from cfgen.data.preprocessing import Preprocessing
 from cfgen.data.samples import Sample, Source
-from evaluation.runs import Row, finish_run, write_shard, write_skipped
+from evaluation.runs import Row, finish_run, write_shards, write_skipped
 from evaluation.search.clock import Clock
 from evaluation.search.ranks import Ranks
 from evaluation.search.reading import Read, Ready, read_ahead
@@ -68,7 +68,7 @@ class Work:
             )
             for found in pools:
                 images = (found.factual, found.image)
-                write_shard(self.out, found.rows, found.ids, *images, ranks.rank, found.width)
+                write_shards(self.out, found.rows, found.ids, *images, ranks.rank, found.width)
                 bar.update(len(found.ids))
                 ranks.require_parent()
                 if not clock.another():

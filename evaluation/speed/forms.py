@@ -22,6 +22,7 @@ from cfgen.models.bundle import Bundle, load_bundle
 from cfgen.models.forms import network_of, place
 from cfgen.spaces import EVERYWHERE
 from cfgen.types import Counterfactuals, Images
+from evaluation.passes import networks
 from evaluation.search.probe import pass_of, probe
 from evaluation.search.shaping import PROBED, WITH_GRADIENT
 from evaluation.search.task import Task
@@ -59,12 +60,11 @@ def forms(
     models = load_bundle(bundle)
     images, ids = read(models, data, split, limit)
     task = Task(models, method, settings_of(method), None, CONFIDENCE, EVERYWHERE)
+    loaded = {part: network_of(models, part) for part in networks(models)}
     chosen: dict[str, list[str]] = {}
     probing = seconds_of(lambda: chosen.update(probe(task, images, ids, run)), models.device)
-    made = {part: network_of(models, part) for part in chosen}
-    fresh = load_bundle(bundle)
-    loaded = {part: network_of(fresh, part) for part in chosen}
-    searches = [partial(_searched, task, networks, images, ids) for networks in (loaded, made)]
+    made = {part: network_of(models, part) for part in loaded}
+    searches = [partial(_searched, task, ones, images, ids) for ones in (loaded, made)]
     before, after = _in_turns(searches, rounds, models.device)
     found = [search() for search in searches]
     rows = [
@@ -80,18 +80,18 @@ def forms(
     return f"{markdown(rows, tuple(rows[0]))}\n{told}\n"
 
 
-def _searched(task: Task, networks: Networks, images: Images, ids: torch.Tensor) -> Counterfactuals:
-    for part, network in networks.items():
+def _searched(task: Task, ones: Networks, images: Images, ids: torch.Tensor) -> Counterfactuals:
+    for part, network in ones.items():
         place(task.models, part, network)
     return task.search(images, ids)[1]
 
 
 def _pass(
-    bundle: Bundle, part: str, images: Images, networks: tuple[nn.Module, nn.Module], rounds: int
+    bundle: Bundle, part: str, images: Images, ones: tuple[nn.Module, nn.Module], rounds: int
 ) -> dict[str, str]:
     """Ms an image of a pass of a network as loaded and in its forms."""
     one = pass_of(bundle, part, part in WITH_GRADIENT, images)
-    works = [partial(one.ask, network) for network in networks]
+    works = [partial(one.ask, network) for network in ones]
     before, after = (
         1000 * seconds / len(images) for seconds in _in_turns(works, rounds, bundle.device)
     )

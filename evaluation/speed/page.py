@@ -17,7 +17,7 @@ from jsonargparse import auto_cli
 
 from cfgen.data.phantom import CLASSES, draw
 from evaluation.report.main import report
-from evaluation.runs import Row, create_run, write_shard
+from evaluation.runs import Row, create_run, write_shards
 from evaluation.speed.chromium import chromium, find_chromium
 from evaluation.tables import csv_text
 from evaluation.writing import write_file
@@ -90,7 +90,7 @@ def write_phantoms(run: Path, count: int, size: int) -> None:
         image = torch.stack([one.truth for one in drawn])
         noise = 0.02 * torch.from_numpy(random.standard_normal(image.shape)).float()
         found = (image + noise).clamp(0, 1)
-        write_shard(run, batch, torch.tensor(list(some)), factual, found)
+        write_shards(run, batch, torch.tensor(list(some)), factual, found)
         rows += batch
     measured = [_measures(row, random) for row in rows]
     write_file(run / "metrics.csv", csv_text(measured, tuple(measured[0])))
